@@ -1,0 +1,1 @@
+"""Integrable deep neural networks: free energies learned from their derivatives."""

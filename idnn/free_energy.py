@@ -1,0 +1,125 @@
+"""What a free energy is, its derivatives, and closed-form ones to learn from and to test against."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_positive
+from idnn.units import BOLTZMANN_EV
+
+
+@runtime_checkable
+class FreeEnergy(Protocol):
+    """A twice-differentiable free energy f(η) in eV per site, η[..., 0] being the composition."""
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]: ...
+
+
+@runtime_checkable
+class WithGradient(Protocol):
+    """A free energy that knows its own ∂f/∂η in closed form."""
+
+    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
+
+
+def chemical_potential(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    """μ = ∂f/∂η (eV/site). Differentiable again, unless called under `torch.no_grad`."""
+    if isinstance(f, WithGradient):
+        return f.gradient(eta)
+    keep_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = eta if eta.requires_grad else eta.detach().requires_grad_()
+        return torch.autograd.grad(f(x).sum(), x, create_graph=keep_graph)[0]
+
+
+def hessian(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
+    """H = ∂²f/∂η² (eV/site), by differentiating μ once per component."""
+    with torch.enable_grad():
+        x = eta.detach().requires_grad_()
+        mu = chemical_potential(f, x)
+        rows = [
+            torch.autograd.grad(mu[..., i].sum(), x, retain_graph=True)[0]
+            for i in range(x.shape[-1])
+        ]
+    return torch.stack(rows, dim=-2).detach()
+
+
+@dataclass(frozen=True, eq=False)
+class IdealMixing:
+    """Ideal mixing on sublattices, f = (k_BT/S) Σ_s [x_s ln x_s + (1−x_s) ln(1−x_s)], x = Q⁻¹η.
+
+    The Bragg–Williams entropy. Below `floor` and above 1 − `floor` each x ln x is continued by
+    its second-order Taylor polynomial, as Copetti & Elliott (1992, doi:10.1007/BF01385847) do for
+    the logarithmic free energy: f stays C² and finite where a phase field overshoots. With
+    `floor=0` the function is exact and NaN outside [0, 1].
+
+    Args:
+        q: Q of η = Q x, square and invertible.
+        temperature: in K.
+        floor: site fraction below which the continuation begins.
+    """
+
+    q: Float[Tensor, "d d"]
+    temperature: float
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_positive("temperature", self.temperature)
+        if not 0 <= self.floor < 0.5:
+            raise ValueError(f"`floor` must lie in [0, 0.5); it is {self.floor:g}.")
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        x = self.site_fractions(eta)
+        return self._kt * (_xlogx(x, self.floor) + _xlogx(1 - x, self.floor)).mean(-1)
+
+    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        x = self.site_fractions(eta)
+        by_site = _xlogx_slope(x, self.floor) - _xlogx_slope(1 - x, self.floor)
+        return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
+
+    def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """X = Q⁻¹ η."""
+        return eta @ self._q_inverse(eta).T
+
+    @property
+    def _kt(self) -> float:
+        return BOLTZMANN_EV * self.temperature
+
+    def _q_inverse(self, like: Tensor) -> Tensor:
+        return torch.linalg.inv(self.q.double()).to(like)
+
+
+@dataclass(frozen=True, eq=False)
+class BraggWilliams:
+    """Mean-field ordering alloy f = f_ideal(η) + Σᵢ vᵢ ηᵢ² (eV/site).
+
+    With v₁ = v₂ = v₃ below v₀ the solution orders; on fcc sublattices the ideal entropy alone
+    supplies the cubic term that makes L1₂ appear by a first-order transition (Bragg & Williams
+    1934, doi:10.1098/rspa.1934.0132; Shockley 1938, doi:10.1063/1.1750214).
+    """
+
+    ideal: IdealMixing
+    interaction: Float[Tensor, " d"]
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        return self.ideal(eta) + (self.interaction.to(eta) * eta.square()).sum(-1)
+
+    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        return self.ideal.gradient(eta) + 2 * self.interaction.to(eta) * eta
+
+
+def _xlogx(x: Tensor, floor: float) -> Tensor:
+    if floor == 0:
+        return torch.xlogy(x, x)
+    inside = x.clamp_min(floor)
+    step = (x - floor).clamp_max(0)
+    return torch.xlogy(inside, inside) + step * (1 + torch.tensor(floor).log() + step / (2 * floor))
+
+
+def _xlogx_slope(x: Tensor, floor: float) -> Tensor:
+    if floor == 0:
+        return 1 + x.log()
+    return 1 + x.clamp_min(floor).log() + (x - floor).clamp_max(0) / floor

@@ -1,0 +1,81 @@
+"""Order parameters η = Q x of an ordering crystal: its group, invariants and admissible polytope."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """An ordering crystal as data.
+
+    Attributes:
+        name: written into stores and models; a store of another system is refused.
+        q: Q of η = Q x, x the fractions of the second species on the sublattices.
+        group: every permutation of the sublattices that leaves the energy unchanged, [g, s].
+        invariants: a complete set of polynomials of η that the group leaves unchanged, scaled to
+            order one.
+        ordered_cell: rows are the ordered cell's vectors in primitive lattice vectors; two sites
+            lie on the same sublattice when they differ by an integer combination of them.
+    """
+
+    name: str
+    q: Float[Tensor, "d d"]
+    group: Int[Tensor, "g d"]
+    invariants: Callable[[Tensor], Tensor]
+    ordered_cell: tuple[tuple[int, int, int], ...]
+
+    @property
+    def dimension(self) -> int:
+        """Number of order parameters, the composition included."""
+        return self.q.shape[0]
+
+    def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """X = Q⁻¹ η."""
+        return eta @ torch.linalg.inv(self.q).T.to(eta)
+
+    def order_parameters(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Η = Q x."""
+        return x @ self.q.T.to(x)
+
+    def images(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "g *batch d"]:
+        """Every symmetry-equivalent copy of η."""
+        x = self.site_fractions(eta)
+        return self.order_parameters(torch.stack([x[..., p] for p in self.group]))
+
+    def admissible(self, eta: Float[Tensor, "*batch d"]) -> Tensor:
+        """Whether every site fraction lies in [0, 1]."""
+        x = self.site_fractions(eta)
+        return ((x >= 0) & (x <= 1)).all(-1)
+
+
+def _l12_invariants(eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    composition, eta1, eta2, eta3 = eta.unbind(-1)
+    a, b, c = eta1.square(), eta2.square(), eta3.square()
+    return torch.stack(
+        [
+            2 * composition - 1,
+            16 * eta1 * eta2 * eta3,
+            4 * (a + b + c),
+            64 * (a * b + b * c + c * a),
+        ],
+        dim=-1,
+    )
+
+
+FCC_L12 = System(
+    name="fcc-L12",
+    q=torch.tensor(
+        [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, -1, 1], [1, -1, 1, -1]], dtype=torch.float64
+    )
+    / 4,
+    group=torch.tensor(list(permutations(range(4)))),
+    invariants=_l12_invariants,
+    ordered_cell=((-1, 1, 1), (1, -1, 1), (1, 1, -1)),
+)
+"""Four simple-cubic sublattices of fcc: γ, L1₂ γ′ and L1₀ (Natarajan et al. 2017,
+doi:10.1103/PhysRevB.96.134204). Its invariants generate the ring of T_d acting on η₁..η₃."""

@@ -1,0 +1,21 @@
+"""Physical constants (CODATA 2018, exact in the SI) and the conversions used between packages."""
+
+BOLTZMANN_EV = 8.617333262e-5
+"""k_B in eV/K."""
+
+AVOGADRO = 6.02214076e23
+"""N_A in 1/mol."""
+
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""e in C; also J per eV."""
+
+EV_PER_SITE_IN_J_PER_MOL = ELEMENTARY_CHARGE * AVOGADRO
+"""1 eV/site in J per mole of sites."""
+
+EV_PER_ANGSTROM3_IN_GPA = ELEMENTARY_CHARGE * 1e21
+"""1 eV/Å³ in GPa."""
+
+
+def ev_per_site_to_j_per_m3(energy: float, molar_volume: float) -> float:
+    """Energy density in J/m³ of `energy` (eV/site) at `molar_volume` (m³ per mole of sites)."""
+    return energy * EV_PER_SITE_IN_J_PER_MOL / molar_volume

@@ -1,0 +1,1 @@
+"""Periodic spectral Cahn–Hilliard/Allen–Cahn solver."""

@@ -1,0 +1,1 @@
+"""Atomistic statistics: cluster expansions, biased Monte Carlo and active learning."""
