@@ -1,4 +1,4 @@
-"""What a free energy is, its derivatives, and closed-form ones to learn from and to test against."""
+"""What a free energy is, its derivatives, and closed forms to learn from and to test against."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""Order parameters η = Q x of an ordering crystal: its group, invariants and admissible polytope."""
+"""Order parameters η = Q x of an ordering crystal: group, invariants, admissible polytope."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
