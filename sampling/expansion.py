@@ -1,0 +1,199 @@
+"""A cluster expansion: orbits as flat integer tables, its energies, and its JSON file."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sampling.ordering import Ordering
+
+FORMAT = "scalebridge cluster expansion 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Orbit:
+    """All clusters of one symmetry class.
+
+    Attributes:
+        radius: mean distance (Å) of the cluster's sites from their centre of gravity.
+        clusters: the translationally distinct clusters of one primitive cell; each site is three
+            primitive-cell offsets and a basis index, [cluster, order, 4].
+    """
+
+    radius: float
+    clusters: Int[np.ndarray, "cluster order 4"]
+
+    @property
+    def order(self) -> int:
+        """Number of sites of a cluster."""
+        return self.clusters.shape[1]
+
+    @property
+    def multiplicity(self) -> int:
+        """Number of clusters per primitive cell."""
+        return self.clusters.shape[0]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an expansion comes from.
+
+    Attributes:
+        method: the first-principles method of the energies.
+        data_hash: SHA-256 of the energies fitted, empty where there were none.
+        settings: every setting of the fit, by name.
+        rmse_full: leave-one-out error over all structures (eV/atom), None where not fitted.
+        rmse_focus: leave-one-out error over the settings' focus range (eV/atom).
+    """
+
+    method: str
+    data_hash: str
+    settings: Mapping[str, Any]
+    rmse_full: float | None
+    rmse_focus: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterExpansion:
+    """Energy of a binary crystal, E/site = J₀ + Σ_orbits J_α Σ_clusters Π spins / sites.
+
+    Sanchez, Ducastelle & Gratias (1984), doi:10.1016/0378-4371(84)90096-7. Spins are `spins[k]`
+    for occupation k: +1 for the first species, −1 for the second.
+
+    Attributes:
+        species: the two species; occupation 0 is the first.
+        primitive_cell: rows are the primitive lattice vectors (Å).
+        basis: fractional positions of the primitive cell's sites.
+        orbits: clusters by symmetry class, in order of size.
+        eci: effective cluster interactions (eV per cluster): J₀, then one per orbit.
+        covariance: covariance of `eci` (eV²).
+        provenance: method, data and settings behind the numbers.
+
+    Raises:
+        ValueError: an entry is not finite, shapes disagree, or the species are not two.
+    """
+
+    species: tuple[str, str]
+    primitive_cell: Float[np.ndarray, "3 3"]
+    basis: Float[np.ndarray, "basis 3"]
+    orbits: tuple[Orbit, ...]
+    eci: Float[np.ndarray, " parameter"]
+    covariance: Float[np.ndarray, "parameter parameter"]
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if self.species[0] == self.species[1]:
+            raise ValueError(f"`species` must be two different ones; they are {self.species}.")
+        for name in ("primitive_cell", "basis", "eci", "covariance"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"`{name}` must be finite; it is {getattr(self, name).tolist()}.")
+        if not len(self.eci) == len(self.orbits) + 1 == len(self.covariance):
+            raise ValueError(
+                f"`eci` must hold the constant and one value per orbit ({len(self.orbits) + 1}), "
+                f"and `covariance` as many rows; they hold {len(self.eci)}, {len(self.covariance)}."
+            )
+
+    @property
+    def spins(self) -> Float[np.ndarray, " species"]:
+        """Spin of each occupation."""
+        return np.array([1.0, -1.0])
+
+    @property
+    def stderr(self) -> Float[np.ndarray, " parameter"]:
+        """Standard error of each ECI (eV per cluster)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def predict(self, orderings: Sequence[Ordering]) -> Float[np.ndarray, " sample"]:
+        """Energy (eV/site) of each ordering."""
+        return cluster_sums(self.orbits, orderings) @ self.eci
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the expansion as JSON: to a temporary name, then renamed."""
+        document = {
+            "format": FORMAT,
+            "species": list(self.species),
+            "primitive_cell": self.primitive_cell.tolist(),
+            "basis": self.basis.tolist(),
+            "orbits": [{"radius": o.radius, "clusters": o.clusters.tolist()} for o in self.orbits],
+            "eci": self.eci.tolist(),
+            "covariance": self.covariance.tolist(),
+            "provenance": asdict(self.provenance),
+        }
+        temporary = Path(f"{path}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+        temporary.replace(path)
+
+    @staticmethod
+    def from_json(path: str | os.PathLike[str]) -> "ClusterExpansion":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the file is not JSON, lacks a key, or holds a value of the wrong kind.
+        """
+        document = _read_document(Path(path))
+        try:
+            return ClusterExpansion(
+                species=_pair(document["species"]),
+                primitive_cell=_array(document["primitive_cell"], float, "primitive_cell", 2),
+                basis=_array(document["basis"], float, "basis", 2),
+                orbits=tuple(_orbit(entry, i) for i, entry in enumerate(document["orbits"])),
+                eci=_array(document["eci"], float, "eci", 1),
+                covariance=_array(document["covariance"], float, "covariance", 2),
+                provenance=Provenance(**document["provenance"]),
+            )
+        except KeyError as error:
+            raise ValueError(f"`{path}` lacks the key {error}; write it with `to_json`.") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"`{path}` is not a cluster expansion: {error}") from error
+
+
+def cluster_sums(
+    orbits: Sequence[Orbit], orderings: Sequence[Ordering]
+) -> Float[np.ndarray, "sample parameter"]:
+    """Rows [1, Σ_clusters Π spins / sites of each orbit]: the energy is their product with J."""
+    return np.array([_row(orbits, ordering) for ordering in orderings])
+
+
+def _row(orbits: Sequence[Orbit], ordering: Ordering) -> Float[np.ndarray, " parameter"]:
+    spin = 1.0 - 2.0 * ordering.occupation
+    cells = ordering.sites[ordering.sites[:, 3] == ordering.sites[0, 3]].copy()
+    cells[:, 3] = 0
+    sums = [
+        spin[ordering.index(cells[:, None, None] + orbit.clusters)].prod(-1).sum()
+        for orbit in orbits
+    ]
+    return np.array([1.0, *(total / len(spin) for total in sums)])
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"`{path}` is not JSON ({error}): truncated or corrupt?") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"`{path}` is not a cluster expansion: `format` must be {FORMAT!r}.")
+    return document
+
+
+def _pair(value: Any) -> tuple[str, str]:  # noqa: ANN401 (anything a JSON file may hold)
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)):
+        raise ValueError(f"`species` must be a list of two names; it is {value!r}.")
+    return value[0], value[1]
+
+
+def _orbit(entry: Any, index: int) -> Orbit:  # noqa: ANN401
+    return Orbit(
+        float(entry["radius"]), _array(entry["clusters"], int, f"orbits[{index}].clusters", 3)
+    )
+
+
+def _array(value: Any, kind: type, name: str, dimensions: int) -> np.ndarray:  # noqa: ANN401
+    array = np.array(value)
+    if array.ndim != dimensions or array.dtype.kind not in ("i" if kind is int else "if"):
+        raise ValueError(f"`{name}` must be a {dimensions}-dimensional array of {kind.__name__}.")
+    return array.astype(np.int64 if kind is int else np.float64)
