@@ -3,35 +3,13 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from icet import ClusterSpace
-from jaxtyping import Float
 
 from sampling.expansion import ClusterExpansion, Orbit, Provenance
-
-
-@dataclass(frozen=True, eq=False)
-class ParentLattice:
-    """A crystal whose sites are all shared by the same two species.
-
-    Attributes:
-        species: the two species; occupation 0 is the first.
-        primitive_cell: rows are the primitive lattice vectors (Å).
-        basis: fractional positions of the primitive cell's sites.
-    """
-
-    species: tuple[str, str]
-    primitive_cell: Float[np.ndarray, "3 3"]
-    basis: Float[np.ndarray, "basis 3"]
-
-
-def fcc(species: tuple[str, str], lattice_parameter: float) -> ParentLattice:
-    """The face-centred cubic lattice with cubic parameter a (Å)."""
-    cell = lattice_parameter / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
-    return ParentLattice(species, cell, np.zeros((1, 3)))
+from sampling.ordering import ParentLattice, fcc
 
 
 def orbits(lattice: ParentLattice, cutoffs: Sequence[float]) -> tuple[Orbit, ...]:

@@ -1,9 +1,38 @@
-"""An arrangement of two species on a parent lattice, as integer tables."""
+"""A parent lattice shared by two species, and their arrangements on it as integer tables."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True, eq=False)
+class ParentLattice:
+    """A crystal whose sites are all shared by the same two species.
+
+    Attributes:
+        species: the two species; occupation 0 is the first.
+        primitive_cell: rows are the primitive lattice vectors (Å).
+        basis: fractional positions of the primitive cell's sites.
+    """
+
+    species: tuple[str, str]
+    primitive_cell: Float[np.ndarray, "3 3"]
+    basis: Float[np.ndarray, "basis 3"]
+
+    def shortest_distance(self, primitive_cell: Float[np.ndarray, "3 3"]) -> float:
+        """Distance (Å) of nearest sites when the primitive cell is `primitive_cell`."""
+        offsets = np.array(list(product((-1, 0, 1), repeat=3)))
+        gaps = (self.basis[:, None, None] - self.basis[:, None] - offsets) @ primitive_cell
+        distances = np.linalg.norm(gaps, axis=-1)
+        return float(distances[distances > 1e-6].min())
+
+
+def fcc(species: tuple[str, str], lattice_parameter: float) -> ParentLattice:
+    """The face-centred cubic lattice with cubic parameter a (Å)."""
+    cell = lattice_parameter / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return ParentLattice(species, cell, np.zeros((1, 3)))
 
 
 @dataclass(frozen=True, eq=False)
