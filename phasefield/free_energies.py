@@ -1,0 +1,98 @@
+"""Free energies a run can use: polynomial and learned ones, and where each is defined."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from idnn.checks import require_positive
+from idnn.free_energy import FreeEnergy
+from idnn.order_parameters import System
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """Something that knows for which η a free energy has a meaning (an `idnn` System does)."""
+
+    def admissible(self, eta: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]: ...
+
+
+@dataclass(frozen=True)
+class DoubleWell:
+    """f = ρ (u − a)² (b − u)² of one field, eV/site: wells at a and b.
+
+    With ρ = 5, a = 0.3, b = 0.7 the energy of PFHub benchmark 1 (Jokisaari et al. 2017,
+    doi:10.1016/j.commatsci.2016.09.022); with a = 0, b = 1 that of Allen & Cahn.
+    """
+
+    height: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        require_positive("height", self.height)
+        if not self.low < self.high:
+            raise ValueError(
+                f"`low` must be below `high`; they are {self.low:g} and {self.high:g}."
+            )
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        u = eta[..., 0]
+        return self.height * ((u - self.low) * (self.high - u)).square()
+
+    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        above, below = eta - self.low, self.high - eta
+        return 2 * self.height * above * below * (below - above)
+
+
+def require_admissible(u: Float[Tensor, "field *space"], domain: Bounded) -> None:
+    """Raise `ValueError` unless the fields are admissible in every cell."""
+    good = domain.admissible(u.movedim(0, -1))
+    if good.all():
+        return
+    cell = tuple((~good).nonzero()[0].tolist())
+    values = ", ".join(f"{x:.4g}" for x in u[(slice(None), *cell)].tolist())
+    raise ValueError(
+        f"`initial` must keep every sublattice fraction in [0, 1]: {int((~good).sum())} of "
+        f"{good.numel()} cells do not; the first, cell {cell}, holds ({values}). "
+        "Lower the noise or the order parameters of the nuclei."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedEnergy:
+    """A free energy read from a file, with what is needed to trace it.
+
+    Attributes:
+        f: the energy, eV/site.
+        system: the crystal whose order parameters it takes.
+        sha256: of the model file.
+        data_hash: of the data it was trained on.
+    """
+
+    f: FreeEnergy
+    system: System
+    sha256: str
+    data_hash: str
+
+
+def load_energy(path: Path) -> LearnedEnergy:
+    """Read a network written by `idnn.checkpoint.save_network`.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        BadModelFile: it is truncated, of another format or of an unknown system.
+    """
+    from idnn.checkpoint import load, read_header
+
+    header = read_header(path)
+    network = load(path)
+    return LearnedEnergy(
+        f=network,
+        system=network.system,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data_hash=header["data_hash"],
+    )

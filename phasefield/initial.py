@@ -1,0 +1,111 @@
+"""Initial fields: a uniform mean with seeded noise, and nuclei that leave the mean untouched."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_positive
+from phasefield.grid import Grid
+
+PLACEMENT_ATTEMPTS = 10_000
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """A ball of another phase with a tanh profile.
+
+    Attributes:
+        centre: nm, one coordinate per dimension.
+        radius: nm.
+        values: the fields inside.
+        width: nm over which tanh goes from its middle to 76 %.
+    """
+
+    centre: tuple[float, ...]
+    radius: float
+    values: tuple[float, ...]
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("radius", self.radius)
+        require_positive("width", self.width)
+
+
+def noisy(
+    grid: Grid, means: Sequence[float], amplitudes: Sequence[float], generator: torch.Generator
+) -> Float[Tensor, "field *space"]:
+    """Uᵢ = meanᵢ + amplitudeᵢ·ξ, ξ standard normal in every cell with its mean taken off.
+
+    Drawn on the CPU, so that a seed means the same fields on every device.
+    """
+    if len(means) != len(amplitudes):
+        raise ValueError(
+            f"`amplitudes` must hold one number per field; it holds {len(amplitudes)} "
+            f"for {len(means)} fields."
+        )
+    column = [-1] + [1] * len(grid.shape)
+    noise = torch.randn((len(means), *grid.shape), generator=generator, dtype=torch.float64)
+    noise -= noise.flatten(1).mean(1).reshape(column)
+    scale = torch.tensor(amplitudes, dtype=torch.float64).reshape(column)
+    return (torch.tensor(means, dtype=torch.float64).reshape(column) + scale * noise).to(
+        grid.device
+    )
+
+
+def with_nuclei(
+    grid: Grid, u: Float[Tensor, "field *space"], nuclei: Sequence[Nucleus]
+) -> Float[Tensor, "field *space"]:
+    """`u` with `nuclei` laid over it; field 0 outside them is shifted to keep its mean."""
+    if not nuclei:
+        return u
+    mean = u[0].mean()
+    u, inside = u.clone(), torch.zeros_like(u[0])
+    for nucleus in nuclei:
+        if len(nucleus.values) != len(u) or len(nucleus.centre) != len(grid.shape):
+            raise ValueError(
+                f"`nucleus` must hold {len(u)} values and a centre of {len(grid.shape)} "
+                f"coordinates; it holds {len(nucleus.values)} and {len(nucleus.centre)}."
+            )
+        weight = _profile(grid, nucleus)
+        values = torch.tensor(nucleus.values, dtype=u.dtype, device=u.device)
+        u += weight * (values.reshape(-1, *[1] * len(grid.shape)) - u)
+        inside = torch.maximum(inside, weight)
+    outside = 1 - inside
+    u[0] += (mean - u[0].mean()) / outside.mean() * outside
+    return u
+
+
+def scattered(
+    grid: Grid, count: int, clearance: float, generator: torch.Generator
+) -> list[tuple[float, ...]]:
+    """`count` random centres (nm), each at least `clearance` (nm) from every other."""
+    lengths = torch.tensor([n * grid.spacing for n in grid.shape], dtype=torch.float64)
+    centres: list[Tensor] = []
+    for _ in range(PLACEMENT_ATTEMPTS):
+        if len(centres) == count:
+            break
+        new = torch.rand(len(lengths), generator=generator, dtype=torch.float64) * lengths
+        if all(_distance(new - old, lengths) >= clearance for old in centres):
+            centres.append(new)
+    if len(centres) < count:
+        raise ValueError(
+            f"`count` = {count} nuclei {clearance:g} nm apart do not fit: {len(centres)} did; "
+            "lower the count or the radius."
+        )
+    return [tuple(centre.tolist()) for centre in centres]
+
+
+def _profile(grid: Grid, nucleus: Nucleus) -> Tensor:
+    squares = torch.zeros(grid.shape, dtype=torch.float64, device=grid.device)
+    for x, centre, n in zip(grid.cell_centres(), nucleus.centre, grid.shape, strict=True):
+        length = n * grid.spacing
+        squares += ((x - centre + length / 2) % length - length / 2).square()
+    return 0.5 * (1 - ((squares.sqrt() - nucleus.radius) / nucleus.width).tanh())
+
+
+def _distance(step: Tensor, lengths: Tensor) -> float:
+    return math.hypot(*((step + lengths / 2) % lengths - lengths / 2).tolist())

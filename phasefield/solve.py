@@ -1,0 +1,149 @@
+"""The run loop: from an initial state through the output times, recording as it goes."""
+
+import itertools
+import time as clock
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_finite
+from phasefield.adaptive import State, StepControl, Stepper
+from phasefield.models import GradientFlow
+from phasefield.observe import Observation, PhaseMap, observe
+
+Observer = Callable[[Observation], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What is kept at an output time: the state, all steps since the last one, the time spent."""
+
+    state: State
+    u: Float[Tensor, "field *space"]
+    observations: tuple[Observation, ...]
+    wall_s: float
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Keeps records; `restore` gives the last one kept, or None at the start of a run."""
+
+    def restore(self) -> Record | None: ...
+
+    def append(self, record: Record) -> None: ...
+
+
+class InMemory:
+    """Keeps every record in a list."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def restore(self) -> Record | None:
+        """The last record, if any."""
+        return self.records[-1] if self.records else None
+
+    def append(self, record: Record) -> None:
+        """Keep `record`."""
+        self.records.append(record)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The end of a run.
+
+    Attributes:
+        u: fields at `time`.
+        time: reduced time reached.
+        state: the last state with its counts of steps and evaluations.
+        wall_s: seconds spent, over all resumed parts.
+        control: how steps were chosen.
+    """
+
+    u: Float[Tensor, "field *space"]
+    time: float
+    state: State
+    wall_s: float
+    control: StepControl
+
+
+def solve(
+    model: GradientFlow,
+    u0: Float[Tensor, "field *space"],
+    times: Sequence[float],
+    phases: PhaseMap,
+    *,
+    control: StepControl | None = None,
+    recorder: Recorder | None = None,
+    observers: Sequence[Observer] = (),
+) -> Solution:
+    """Integrate `model` from `u0` at t = 0 through the output `times`.
+
+    A recorder that holds records already is continued from the last of them, with the same bits
+    as a run without interruption.
+
+    Args:
+        model: the equations.
+        u0: fields at t = 0.
+        times: increasing output times; each is met exactly and recorded, as is t = 0.
+        phases: names the phases whose shares are observed.
+        control: how steps are chosen.
+        recorder: keeps fields and observations; in memory if None.
+        observers: called with each accepted step.
+
+    Raises:
+        ValueError: `u0` or `times` are unusable.
+        StepTooSmall: no acceptable step was found.
+    """
+    control, recorder = control or StepControl(), recorder or InMemory()
+    _check(model, u0, times)
+    began = clock.perf_counter()
+    with torch.no_grad():
+        stepper = Stepper(model, control)
+        record = recorder.restore()
+        if record is None:
+            state = stepper.start(u0)
+            first = observe(model.grid, state, phases)
+            record = Record(state, u0, (first,), clock.perf_counter() - began)
+            recorder.append(record)
+        began -= record.wall_s
+        for time in times:
+            if time > record.state.time:
+                state, observations = _advance(
+                    stepper, record.state, time, model, phases, observers
+                )
+                u = model.grid.inverse(state.u_hat)
+                record = Record(state, u, observations, clock.perf_counter() - began)
+                recorder.append(record)
+    return Solution(record.u, record.state.time, record.state, record.wall_s, control)
+
+
+def _advance(
+    stepper: Stepper,
+    state: State,
+    until: float,
+    model: GradientFlow,
+    phases: PhaseMap,
+    observers: Sequence[Observer],
+) -> tuple[State, tuple[Observation, ...]]:
+    observations = []
+    while state.time < until:
+        state = stepper.advance(state, until)
+        observations.append(observe(model.grid, state, phases))
+        for observer in observers:
+            observer(observations[-1])
+    return state, tuple(observations)
+
+
+def _check(model: GradientFlow, u0: Tensor, times: Sequence[float]) -> None:
+    wanted = (len(model.fields), *model.grid.shape)
+    if u0.shape != wanted:
+        raise ValueError(f"`u0` must have shape {wanted}; it has {tuple(u0.shape)}.")
+    require_finite("u0", u0)
+    require_finite("times", torch.tensor(times, dtype=torch.float64))
+    if not times or any(b <= a for a, b in itertools.pairwise([0.0, *times])):
+        raise ValueError(f"`times` must be positive and increase; they are {list(times)[:5]}.")
