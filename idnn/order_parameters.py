@@ -1,6 +1,6 @@
 """Order parameters η = Q x of an ordering crystal: group, invariants, admissible polytope."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -21,6 +21,8 @@ class System:
             order one.
         ordered_cell: rows are the ordered cell's vectors in primitive lattice vectors; two sites
             lie on the same sublattice when they differ by an integer combination of them.
+        prototypes: named phases by the site fractions of their ideal state; the first is the
+            disordered one.
     """
 
     name: str
@@ -28,6 +30,7 @@ class System:
     group: Int[Tensor, "g d"]
     invariants: Callable[[Tensor], Tensor]
     ordered_cell: tuple[tuple[int, int, int], ...]
+    prototypes: Mapping[str, tuple[float, ...]]
 
     @property
     def dimension(self) -> int:
@@ -41,6 +44,23 @@ class System:
     def order_parameters(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Η = Q x."""
         return x @ self.q.T.to(x)
+
+    def phase_name(self, eta: Float[Tensor, " d"], order: float = 0.05) -> str:
+        """Name of the prototype whose ordering direction η₁.. resembles most.
+
+        The disordered one where |η₁..| < `order`.
+        """
+        disordered, *ordered = self.prototypes
+        if eta[1:].norm() < order:
+            return disordered
+        directions = self.images(eta)[:, 1:] / eta[1:].norm()
+
+        def likeness(name: str) -> float:
+            x = torch.tensor(self.prototypes[name], dtype=eta.dtype)
+            ideal = self.order_parameters(x)[1:]
+            return float((directions @ (ideal / ideal.norm())).max())
+
+        return max(ordered, key=likeness)
 
     def images(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "g *batch d"]:
         """Every symmetry-equivalent copy of η."""
@@ -76,6 +96,15 @@ FCC_L12 = System(
     group=torch.tensor(list(permutations(range(4)))),
     invariants=_l12_invariants,
     ordered_cell=((-1, 1, 1), (1, -1, 1), (1, 1, -1)),
+    prototypes={
+        "A1": (0.25, 0.25, 0.25, 0.25),
+        "L1_2": (1.0, 0.0, 0.0, 0.0),
+        "L1_0": (1.0, 1.0, 0.0, 0.0),
+        "L1_2*": (0.0, 1.0, 1.0, 1.0),
+    },
 )
 """Four simple-cubic sublattices of fcc: γ, L1₂ γ′ and L1₀ (Natarajan et al. 2017,
 doi:10.1103/PhysRevB.96.134204). Its invariants generate the ring of T_d acting on η₁..η₃."""
+
+SYSTEMS = {FCC_L12.name: FCC_L12}
+"""Systems that models and stores may name."""

@@ -1,0 +1,114 @@
+"""Models on disk: one safetensors file, its settings as JSON in the header; nothing executes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from idnn.network import IntegrableNetwork, NetworkSettings
+from idnn.order_parameters import SYSTEMS
+
+FORMAT = "scalebridge-free-energy-1"
+
+
+class BadModelFile(ValueError):
+    """A file that is not a complete model of this project."""
+
+
+def save_network(
+    network: IntegrableNetwork, path: Path, *, data_hash: str, notes: dict[str, Any] | None = None
+) -> None:
+    """Write `network` to `path` atomically, with its settings, units, data hash and versions."""
+    header = {
+        "format": FORMAT,
+        "system": network.system.name,
+        "temperature_K": network.temperature,
+        "units": "eV/site",
+        "settings": asdict(network.settings),
+        "members": network.members,
+        "data_hash": data_hash,
+        "versions": {name: version(name) for name in ("scalebridge", "torch")},
+        "notes": notes or {},
+    }
+    tensors = {name: p.detach().contiguous() for name, p in network.named_parameters()}
+    write_atomically(path, save(tensors, metadata={"scalebridge": json.dumps(header)}))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name on the same disk, flush, then rename: all or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Settings, units, data hash and versions of the model at `path`.
+
+    Raises:
+        FileNotFoundError: when there is no file.
+        BadModelFile: when it is truncated or not a model of this project.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`model`: there is no file {path}; run the campaign that makes it."
+        )
+    try:
+        with safe_open(path, framework="pt") as stream:
+            header = json.loads((stream.metadata() or {})["scalebridge"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BadModelFile(
+            f"`model`: {path} is truncated or not a scalebridge model ({error}); "
+            "run the campaign again, which writes it anew."
+        ) from error
+    if header.get("format") != FORMAT:
+        raise BadModelFile(
+            f"`model`: {path} has format {header.get('format')!r}; this version reads {FORMAT!r}."
+        )
+    return header
+
+
+def load(path: Path | str) -> IntegrableNetwork:
+    """The network written by `save_network`; a `FreeEnergy` in eV/site.
+
+    Raises:
+        FileNotFoundError: when there is no file.
+        BadModelFile: when it is truncated, of another format, or of an unknown system.
+    """
+    path = Path(path)
+    header = read_header(path)
+    if header["system"] not in SYSTEMS:
+        raise BadModelFile(
+            f"`model`: {path} is of system {header['system']!r}; known are {sorted(SYSTEMS)}."
+        )
+    settings = header["settings"] | {"widths": tuple(header["settings"]["widths"])}
+    network = IntegrableNetwork(
+        SYSTEMS[header["system"]],
+        header["temperature_K"],
+        NetworkSettings(**settings),
+        seeds=range(header["members"]),
+    )
+    with safe_open(path, framework="pt") as stream:
+        state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise BadModelFile(f"`model`: {path} holds weights that are not finite: {bad}.")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadModelFile(f"`model`: {path} does not match its own header: {error}") from error
+    return network.requires_grad_(False)
