@@ -45,20 +45,28 @@ def cluster_space(lattice: ParentLattice, cutoffs: Sequence[float]) -> ClusterSp
     Raises:
         ValueError: the lattice's cell is not primitive.
     """
-    atoms = Atoms(
+    with quiet_spglib():
+        space = ClusterSpace(atoms(lattice), list(cutoffs), list(lattice.species))
+    kept = space.primitive_structure
+    if not (
+        np.allclose(kept.cell.array, lattice.primitive_cell)
+        and np.allclose(kept.positions, lattice.basis @ lattice.primitive_cell)
+    ):
+        raise ValueError(
+            "`primitive_cell` must be primitive and set as spglib sets it; use "
+            f"{kept.cell.array.tolist()} with `basis` {kept.get_scaled_positions().tolist()}."
+        )
+    return space
+
+
+def atoms(lattice: ParentLattice) -> Atoms:
+    """The primitive cell, filled with the first species."""
+    return Atoms(
         [lattice.species[0]] * len(lattice.basis),
         cell=lattice.primitive_cell,
         scaled_positions=lattice.basis,
         pbc=True,
     )
-    with quiet_spglib():
-        space = ClusterSpace(atoms, list(cutoffs), list(lattice.species))
-    if not np.allclose(space.primitive_structure.cell.array, lattice.primitive_cell):
-        raise ValueError(
-            "`primitive_cell` must be primitive and as spglib keeps it; use "
-            f"{space.primitive_structure.cell.array.tolist()}."
-        )
-    return space
 
 
 @contextmanager
@@ -83,5 +91,5 @@ def illustrative_expansion() -> ClusterExpansion:
         orbits=orbits(lattice, [5.1, 2.6, 2.6]),
         eci=interactions,
         covariance=np.zeros((len(interactions),) * 2),
-        provenance=Provenance("illustrative", "", {}, None, None),
+        provenance=Provenance("illustrative", "", {}, None, None, None),
     )

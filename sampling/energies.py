@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from sampling.clusters import orbits
-from sampling.expansion import cluster_sums
 from sampling.mapping import Crystal, NotOnLattice, map_to_lattice
 from sampling.ordering import Ordering, ParentLattice
+from sampling.prototypes import fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,25 +236,22 @@ def _formation(
 def _refuse_duplicates(
     lattice: ParentLattice, ids: Sequence[str], orderings: Sequence[Ordering]
 ) -> None:
-    """Pair correlations find candidates; a symmetry comparison decides."""
-    reach = 3.5 * lattice.shortest_distance(lattice.primitive_cell)
-    pairs = cluster_sums(orbits(lattice, [reach]), orderings).round(8)
+    """Fingerprints find candidates; a comparison of the crystals decides."""
+    repeated = sorted({name for name in ids if ids.count(name) > 1})
+    if repeated:
+        raise ValueError(f"`id` must differ between structures; repeated: {repeated}.")
     seen: dict[bytes, list[int]] = {}
-    for i, row in enumerate(pairs):
-        for j in seen.setdefault((row + 0.0).tobytes(), []):
-            if ids[i] == ids[j] or _same(lattice, orderings[i], orderings[j]):
+    for i, row in enumerate(fingerprint(lattice, orderings)):
+        alike = seen.setdefault(row.tobytes(), [])
+        for j in alike:
+            if _same(lattice, orderings[i], orderings[j]):
                 raise ValueError(
                     f"Structures `{ids[j]}` and `{ids[i]}` are the same ordering; keep one of them."
                 )
-        seen[(row + 0.0).tobytes()].append(i)
-    repeated = {name for name in ids if ids.count(name) > 1}
-    if repeated:
-        raise ValueError(f"`id` must differ between structures; repeated: {sorted(repeated)}.")
+        alike.append(i)
 
 
 def _same(lattice: ParentLattice, first: Ordering, second: Ordering) -> bool:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
     return StructureMatcher(scale=False).fit(
         to_structure(lattice, first), to_structure(lattice, second)
     )

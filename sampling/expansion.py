@@ -48,7 +48,8 @@ class Provenance:
         data_hash: SHA-256 of the energies fitted, empty where there were none.
         settings: every setting of the fit, by name.
         rmse_full: leave-one-out error over all structures (eV/atom), None where not fitted.
-        rmse_focus: leave-one-out error over the settings' focus range (eV/atom).
+        rmse_focus: the same over the settings' focus range (eV/atom).
+        rmse_hull: the same over that range, near the convex hull only (eV/atom).
     """
 
     method: str
@@ -56,6 +57,7 @@ class Provenance:
     settings: Mapping[str, Any]
     rmse_full: float | None
     rmse_focus: float | None
+    rmse_hull: float | None
 
 
 @dataclass(frozen=True, eq=False)

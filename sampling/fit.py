@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from idnn.checks import require_in_range, require_positive
 from sampling.clusters import orbits
@@ -84,11 +84,13 @@ class CrossValidation:
         predictions: formation energies, each from a fit to the others.
         rmse_full: root mean square error over all structures.
         rmse_focus: the same over structures up to `x_focus`.
+        rmse_hull: over those of them within `hull_scale` of the convex hull.
     """
 
     predictions: Float[np.ndarray, " sample"]
     rmse_full: float
     rmse_focus: float
+    rmse_hull: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +165,13 @@ def structure_weights(energies: EnergySet, settings: FitSettings) -> Float[np.nd
     """Weight of each structure, with mean 1."""
     x = energies.fractions
     above = energy_above_hull(x, energies.formation_energies)
-    inside = np.where(x <= settings.x_focus + 1e-9, 1.0, settings.outside_weight)
+    inside = np.where(_in_focus(energies, settings), 1.0, settings.outside_weight)
     weights = inside / (1 + (above / settings.hull_scale) ** 2)
     return weights / weights.mean()
+
+
+def _in_focus(energies: EnergySet, settings: FitSettings) -> Bool[np.ndarray, " sample"]:
+    return energies.fractions <= settings.x_focus + 1e-9  # 0.4 of a sum of sites is not 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,11 +231,14 @@ def _errors(
     energies: EnergySet, predictions: Float[np.ndarray, " sample"], settings: FitSettings
 ) -> CrossValidation:
     squared = (predictions - energies.formation_energies) ** 2
-    focus = energies.fractions <= settings.x_focus + 1e-9
+    focus = _in_focus(energies, settings)
+    above = energy_above_hull(energies.fractions, energies.formation_energies)
+    near = above <= settings.hull_scale
     return CrossValidation(
         predictions=predictions,
         rmse_full=float(np.sqrt(squared.mean())),
         rmse_focus=float(np.sqrt(squared[focus].mean())),
+        rmse_hull=float(np.sqrt(squared[focus & near].mean())),
     )
 
 
@@ -254,5 +263,6 @@ def _expansion(
             settings={"fit": asdict(settings), "chosen": asdict(best.prior)},
             rmse_full=validation.rmse_full,
             rmse_focus=validation.rmse_focus,
+            rmse_hull=validation.rmse_hull,
         ),
     )
