@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import SYSTEMS
 
@@ -40,20 +40,6 @@ def save_network(
     }
     tensors = {name: p.detach().contiguous() for name, p in network.named_parameters()}
     write_atomically(path, save(tensors, metadata={"scalebridge": json.dumps(header)}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name on the same disk, flush, then rename: all or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_header(path: Path) -> dict[str, Any]:
