@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from idnn.checkpoint import load, read_header
 from idnn.checks import require_positive
 from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
@@ -86,8 +87,6 @@ def load_energy(path: Path) -> LearnedEnergy:
         FileNotFoundError: there is no file.
         BadModelFile: it is truncated, of another format or of an unknown system.
     """
-    from idnn.checkpoint import load, read_header
-
     header = read_header(path)
     network = load(path)
     return LearnedEnergy(

@@ -1,5 +1,6 @@
 """What a run reports about its fields: energies, means, extremes and the share of each phase."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -93,6 +94,23 @@ class Observation:
     def free_energy(self) -> float:
         """F = bulk + gradient."""
         return self.bulk + self.gradient
+
+    def row(self, names: Sequence[str]) -> dict[str, float]:
+        """Every number under the name it has in a table; `names` are those of the fields."""
+        row: dict[str, float] = {
+            "time": self.time,
+            "dt": self.dt,
+            "bulk": self.bulk,
+            "gradient": self.gradient,
+            "free_energy": self.free_energy,
+            "steps": self.steps,
+            "rejected": self.rejected,
+            "evaluations": self.evaluations,
+        }
+        for i, name in enumerate(names):
+            row |= {f"mean_{name}": self.means[i]}
+            row |= {f"min_{name}": self.minima[i], f"max_{name}": self.maxima[i]}
+        return row | {f"share_{i}": share for i, share in enumerate(self.shares)}
 
 
 def observe(grid: Grid, state: State, phases: PhaseMap) -> Observation:

@@ -1,0 +1,101 @@
+"""Checkpoints: the state of a run in one safetensors file, replaced as a whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from idnn.checkpoint import write_atomically
+from phasefield.adaptive import State
+from phasefield.models import Energy
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class DamagedRun(RuntimeError):
+    """A file of the run is missing, truncated or altered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A state and how much of the trajectory belongs to it.
+
+    Attributes:
+        state: of the run.
+        frames: frames recorded.
+        rows: accepted steps recorded.
+        wall_s: seconds spent so far.
+        arithmetic: what the bits of the results depend on besides the settings.
+    """
+
+    state: State
+    frames: int
+    rows: int
+    wall_s: float
+    arithmetic: str
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint of a run; the old one survives a failure."""
+    state = checkpoint.state
+    tensors = {
+        name: torch.view_as_real(getattr(state, name)).cpu().contiguous() for name in _TENSORS
+    }
+    header = {
+        "state": {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS},
+        "frames": checkpoint.frames,
+        "rows": checkpoint.rows,
+        "wall_s": checkpoint.wall_s,
+        "arithmetic": checkpoint.arithmetic,
+        "sha256": _digest(tensors),
+    }
+    content = save(tensors, metadata={"phasefield": json.dumps(header)})
+    write_atomically(directory / CHECKPOINT, content)
+
+
+def read_checkpoint(directory: Path, device: torch.device) -> Checkpoint | None:
+    """The checkpoint of a run, or None if it has none yet.
+
+    Raises:
+        DamagedRun: it is truncated or altered.
+    """
+    path = directory / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stream:
+            header = json.loads((stream.metadata() or {})["phasefield"])
+            tensors = {name: stream.get_tensor(name) for name in _TENSORS}
+        if _digest(tensors) != header["sha256"]:
+            raise ValueError("its checksum is wrong")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DamagedRun(
+            f"{path} is damaged ({error}); restore it, or delete {directory} to start anew."
+        ) from error
+    return Checkpoint(
+        state=_state(header["state"], tensors, device),
+        **{key: header[key] for key in ("frames", "rows", "wall_s", "arithmetic")},
+    )
+
+
+_TENSORS = ("u_hat", "n_hat")
+
+
+def _state(plain: dict[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> State:
+    u_hat, n_hat = (torch.view_as_complex(tensors[name]).to(device) for name in _TENSORS)
+    energy, stabiliser = Energy(*plain.pop("energy")), tuple(plain.pop("stabiliser"))
+    return State(u_hat=u_hat, n_hat=n_hat, energy=energy, stabiliser=stabiliser, **plain)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in _TENSORS:
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

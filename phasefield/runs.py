@@ -1,0 +1,209 @@
+"""A run from its settings: equations, initial state, recorder; and the summary of its result."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import numpy as np
+import torch
+import xarray
+from torch import Tensor
+
+from idnn.checkpoint import write_atomically
+from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
+from idnn.order_parameters import FCC_L12, System
+from phasefield.adaptive import StepControl
+from phasefield.files import open_history
+from phasefield.free_energies import DoubleWell, load_energy, require_admissible
+from phasefield.grid import Grid
+from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
+from phasefield.models import GradientFlow, OrderField
+from phasefield.observe import L12_SIGNS, AboveThreshold, L12Variants, PhaseMap, variants_present
+from phasefield.recorder import RunRecorder
+from phasefield.run_directory import claim
+from phasefield.settings import (
+    BraggWilliamsSettings,
+    DoubleWellSettings,
+    FieldSettings,
+    LearnedSettings,
+    Settings,
+)
+from phasefield.solve import Observer, solve
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything `solve` needs, made from `Settings`."""
+
+    model: GradientFlow
+    u0: Tensor
+    times: tuple[float, ...]
+    phases: PhaseMap
+    control: StepControl
+    attributes: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the fields."""
+        return [field.name for field in self.model.fields]
+
+
+def prepare(settings: Settings) -> Run:
+    """The run that `settings` describe.
+
+    Raises:
+        ValueError: the initial state is not admissible, or the nuclei do not fit.
+        FileNotFoundError: there is no model file.
+    """
+    grid = Grid(settings.grid.shape, settings.grid.spacing, _device(settings.device))
+    f, system, provenance = _energy(settings)
+    u0 = _initial_state(settings, grid, _fields(settings))
+    if system is not None:
+        require_admissible(u0, system)
+    model = GradientFlow(grid, f, _fields(settings), settings.site_volume)
+    threshold = settings.phases.threshold
+    return Run(
+        model=model,
+        u0=u0,
+        times=tuple(settings.time.output_times()),
+        phases=AboveThreshold(threshold) if system is None else L12Variants(threshold),
+        control=StepControl(tolerance=settings.time.tolerance, first_step=settings.time.first_step),
+        attributes=_attributes(settings, grid, provenance),
+    )
+
+
+def execute(settings: Settings, observers: Sequence[Observer] = ()) -> dict[str, Any]:
+    """Run or continue what `settings` describe; the caller holds the directory's lock.
+
+    Returns:
+        The summary, which is also written into the run directory.
+    """
+    run = prepare(settings)
+    claim(settings.output, run.attributes["settings"])
+    recorder = RunRecorder(settings.output, run.model.grid, run.names, run.attributes)
+    solution = solve(
+        run.model,
+        run.u0,
+        run.times,
+        run.phases,
+        control=run.control,
+        recorder=recorder,
+        observers=observers,
+    )
+    history = open_history(settings.output)
+    summary = summarise(history, run, settings) | {"wall_s": round(solution.wall_s, 3)}
+    content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(settings.output / SUMMARY, content.encode())
+    return summary
+
+
+def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str, Any]:
+    """The figures of a run: conservation, decay of F, phases, cost; settings and versions."""
+    last = {str(name): float(column[-1]) for name, column in history.items()}
+    energy = history["free_energy"].to_numpy()
+    shares = tuple(last[f"share_{i}"] for i in range(len(run.phases.labels)))
+    rounding = 1e-12 * np.abs(history["bulk"].to_numpy()).max()
+    summary: dict[str, Any] = {
+        "time": last["time"],
+        "free_energy_start": float(energy[0]),
+        "free_energy_end": float(energy[-1]),
+        "free_energy_unit": history["free_energy"].attrs["units"],
+        "energy_never_rose": bool((np.diff(energy) <= rounding).all()),
+        "fraction_ordered": sum(shares[1:]),
+        "phase_shares": dict(zip(run.phases.labels, shares, strict=True)),
+        "steps": int(last["steps"]),
+        "rejected": int(last["rejected"]),
+        "energy_evaluations": int(last["evaluations"]),
+    }
+    if run.model.fields[0].conserved:
+        mean = history[f"mean_{run.names[0]}"].to_numpy()
+        summary["mass_drift"] = float(np.abs(mean - mean[0]).max())
+    if len(shares) > 2:
+        summary["variants"] = variants_present(shares, settings.phases.smallest_share)
+    return summary | run.attributes
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError('`device` is "cuda", but torch sees no GPU; use "auto" or "cpu".')
+    return torch.device(name)
+
+
+def _energy(settings: Settings) -> tuple[FreeEnergy, System | None, dict[str, str]]:
+    match settings.energy:
+        case DoubleWellSettings() as e:
+            return DoubleWell(e.height, e.low, e.high), None, {}
+        case BraggWilliamsSettings() as e:
+            ideal = IdealMixing(FCC_L12.q, e.temperature, e.floor)
+            v = [e.composition_interaction] + [e.order_interaction] * 3
+            f = BraggWilliams(ideal, torch.tensor(v, dtype=torch.float64))
+            return f, FCC_L12, {}
+        case LearnedSettings() as e:
+            learned = load_energy(e.model)
+            provenance = {"model_sha256": learned.sha256, "model_data_hash": learned.data_hash}
+            return learned.f, learned.system, provenance
+
+
+def _fields(settings: Settings) -> tuple[OrderField, ...]:
+    def one(name: str, conserved: bool, table: FieldSettings) -> OrderField:
+        return OrderField(name, conserved, table.mobility, table.kappa)
+
+    fields = [] if settings.composition is None else [one("c", True, settings.composition)]
+    if settings.order is not None:
+        names = ["eta1", "eta2", "eta3"] if fields else ["eta"]
+        fields += [one(name, False, settings.order) for name in names]
+    return tuple(fields)
+
+
+def _initial_state(settings: Settings, grid: Grid, fields: Sequence[OrderField]) -> Tensor:
+    tables = [settings.composition if field.conserved else settings.order for field in fields]
+    means = [table.mean for table in tables if table]
+    noise = [table.noise for table in tables if table]
+    generator = torch.Generator().manual_seed(settings.seed)
+    u = noisy(grid, means, noise, generator)
+    return with_nuclei(grid, u, _nuclei(settings, grid, generator))
+
+
+def _nuclei(settings: Settings, grid: Grid, generator: torch.Generator) -> list[Nucleus]:
+    nuclei = [Nucleus(n.centre, n.radius, n.values, n.width) for n in settings.nucleus]
+    if settings.nuclei is None:
+        return nuclei
+    many = settings.nuclei
+    clearance = 2 * (many.radius + many.width)
+    for i, centre in enumerate(scattered(grid, many.count, clearance, generator)):
+        eta = (many.order * L12_SIGNS[i % len(L12_SIGNS)]).tolist()
+        nuclei.append(Nucleus(centre, many.radius, (many.composition, *eta), many.width))
+    return nuclei
+
+
+def _attributes(settings: Settings, grid: Grid, provenance: dict[str, str]) -> dict[str, Any]:
+    """What is kept with the results; paths are left out of the settings, a model is its hash."""
+    plain = settings.model_dump(mode="json", exclude={"output": True, "energy": {"model"}})
+    plain["device"] = grid.device.type
+    plain["energy"] |= provenance
+    packages = ("scalebridge", "torch", "numpy", "zarr")
+    return {
+        "settings": plain,
+        "seed": settings.seed,
+        "versions": {name: version(name) for name in packages} | {"python": python_version()},
+    }
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """The summary of a finished run.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+    """
+    path = directory / SUMMARY
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} has no {SUMMARY}; the run is not finished.")
+    return json.loads(path.read_text(encoding="utf-8"))

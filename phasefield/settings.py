@@ -1,0 +1,255 @@
+"""The settings of a run as a TOML file states them; unknown keys are refused."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GridSettings(_Table):
+    """[grid]: number of cells along each axis and their edge."""
+
+    shape: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=1, max_length=3)]
+    spacing: Positive
+    """nm."""
+
+
+class DoubleWellSettings(_Table):
+    """[energy] kind = "double_well": ρ(u − low)²(high − u)², eV/site, one field."""
+
+    kind: Literal["double_well"]
+    height: Positive
+    low: Finite
+    high: Finite
+
+
+class BraggWilliamsSettings(_Table):
+    """[energy] kind = "bragg_williams": ideal mixing + v_c c² + v_o Σηᵢ² on four sublattices."""
+
+    kind: Literal["bragg_williams"]
+    temperature: Positive
+    """K."""
+    composition_interaction: Finite
+    """v_c, eV/site."""
+    order_interaction: Finite
+    """v_o, eV/site."""
+    floor: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
+    """Site fraction below which x ln x is continued by its Taylor polynomial."""
+
+
+class LearnedSettings(_Table):
+    """[energy] kind = "learned": a network written by a campaign."""
+
+    kind: Literal["learned"]
+    model: Path
+    """Relative to the TOML file."""
+
+
+class FieldSettings(_Table):
+    """[composition] (conserved, Cahn–Hilliard) or [order] (not conserved, Allen–Cahn)."""
+
+    mean: Finite = 0.0
+    """Initial mean of the field."""
+    noise: NotNegative = 0.0
+    """Standard deviation of the initial white noise in a cell."""
+    mobility: Positive = 1.0
+    """M, nm²/(eV/site)/t₀, for [composition]; L, 1/(eV/site)/t₀, for [order]. M = 1 defines t₀."""
+    kappa: Positive
+    """Gradient coefficient, eV·nm²/site."""
+
+
+class NucleusSettings(_Table):
+    """[[nucleus]]: a ball of another phase at a stated place."""
+
+    centre: tuple[Finite, ...]
+    """nm."""
+    radius: Positive
+    """nm."""
+    values: tuple[Finite, ...]
+    """All fields inside."""
+    width: Positive = 1.0
+    """Half-width of its interface, nm."""
+
+
+class NucleiSettings(_Table):
+    """[nuclei]: balls of L1₂ at random places, the four variants in turn."""
+
+    count: Annotated[int, Field(ge=1)]
+    radius: Positive
+    """nm."""
+    composition: Fraction
+    """Composition inside."""
+    order: Annotated[float, Field(gt=0, le=0.25)]
+    """|ηᵢ| inside; ¼ is perfect order."""
+    width: Positive = 1.0
+    """Half-width of their interfaces, nm."""
+
+
+class TimeSettings(_Table):
+    """[time]: how far and how accurately, and when to record."""
+
+    end: Positive
+    """t₀."""
+    frames: Annotated[int, Field(ge=1)] = 60
+    """Recorded times after t = 0; a stopped run resumes from the last of them."""
+    first_frame: Positive | None = None
+    """Given: frames at equal ratios of time from here to `end`. Not given: equal intervals."""
+    tolerance: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
+    """Largest estimated error of any field in any cell, per step."""
+    first_step: Positive = 1e-3
+    """t₀."""
+
+    @model_validator(mode="after")
+    def _order(self) -> "TimeSettings":
+        if self.first_frame is not None and not self.first_frame < self.end:
+            raise ValueError("`first_frame` must be below `end`; give an earlier time")
+        return self
+
+    def output_times(self) -> list[float]:
+        """The recorded times after 0."""
+        if self.first_frame is None:
+            times = np.linspace(0, self.end, self.frames + 1)[1:]
+        else:
+            times = np.geomspace(self.first_frame, self.end, self.frames)
+        return [*times[:-1].tolist(), self.end]
+
+
+class PhaseSettings(_Table):
+    """[phases]: when a cell counts as ordered (or high), and a phase as present."""
+
+    threshold: Positive
+    """Smallest |ηᵢ| of an ordered cell; of one field: its value above which it is high."""
+    smallest_share: Annotated[float, Field(gt=0, le=1)] = 0.005
+    """Share of the cells a variant must cover to count as present."""
+
+
+class Settings(_Table):
+    """Everything a run depends on."""
+
+    seed: Annotated[int, Field(ge=0)]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if torch sees one."""
+    output: Path
+    """Directory of the run, relative to the TOML file."""
+    grid: GridSettings
+    energy: Annotated[
+        DoubleWellSettings | BraggWilliamsSettings | LearnedSettings, Field(discriminator="kind")
+    ]
+    site_volume: Positive = 1.0
+    """Ω, nm³ per site."""
+    composition: FieldSettings | None = None
+    order: FieldSettings | None = None
+    nucleus: tuple[NucleusSettings, ...] = ()
+    nuclei: NucleiSettings | None = None
+    time: TimeSettings
+    phases: PhaseSettings
+
+    @model_validator(mode="after")
+    def _fields(self) -> "Settings":
+        tables = (self.composition is not None) + (self.order is not None)
+        if self.energy.kind == "double_well" and tables != 1:
+            raise ValueError("a double_well energy has one field: give [composition] or [order]")
+        if self.energy.kind != "double_well" and tables != 2:
+            raise ValueError(
+                f"a {self.energy.kind} energy has c and η: give both [composition] and [order]"
+            )
+        if self.nuclei is not None and tables != 2:
+            raise ValueError("[nuclei] are L1₂ and need c and η; give [[nucleus]] instead")
+        return self
+
+
+def read_settings(path: Path, *, output: Path | None = None, model: Path | None = None) -> Settings:
+    """The settings in the TOML file at `path`, its paths made absolute.
+
+    Args:
+        path: a TOML file.
+        output: replaces `output`.
+        model: replaces `energy.model`.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is not TOML, or a key is unknown, missing or out of range.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no settings file {path}.")
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    energy = table.get("energy", {})
+    if output is not None:
+        table["output"] = str(output.absolute())
+    if model is not None:
+        if not isinstance(energy, dict) or energy.get("kind") != "learned":
+            raise ValueError(
+                f"`--model` replaces `energy.model` of a learned energy; in {path} `energy.kind` "
+                f"is {energy.get('kind') if isinstance(energy, dict) else energy!r}."
+            )
+        energy["model"] = str(model.absolute())
+    try:
+        settings = Settings.model_validate(table)
+    except ValidationError as error:
+        raise ValueError(f"{path}: " + "; ".join(_lines(error))) from error
+    return _absolute(settings, path.absolute().parent)
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    update: dict[str, Any] = {"output": base / settings.output}
+    if isinstance(settings.energy, LearnedSettings):
+        update["energy"] = settings.energy.model_copy(
+            update={"model": base / settings.energy.model}
+        )
+    return settings.model_copy(update=update)
+
+
+def _lines(error: ValidationError) -> list[str]:
+    """One clause per mistake: key, rule, value, remedy."""
+    clauses = []
+    for item in error.errors():
+        keys = [str(key) for key in item["loc"] if key not in _KINDS]
+        name = ".".join(keys) or "settings"
+        if item["type"] == "extra_forbidden":
+            clauses.append(f"`{name}` is not a known key{_suggestion(keys)}")
+        elif item["type"] == "missing":
+            clauses.append(f"`{name}` is missing; add it")
+        elif not keys:
+            clauses.append(item["msg"].removeprefix("Value error, "))
+        else:
+            rule = item["msg"].removeprefix("Value error, ")
+            value = item["input"]
+            shown = "" if isinstance(value, dict) else f"; it is {value!r}"
+            clauses.append(f"`{name}`: {rule[0].lower()}{rule[1:]}{shown}")
+    return clauses
+
+
+_KINDS = {"double_well", "bragg_williams", "learned"}
+_TABLES: dict[str, tuple[type[BaseModel], ...]] = {
+    "": (Settings,),
+    "grid": (GridSettings,),
+    "energy": (DoubleWellSettings, BraggWilliamsSettings, LearnedSettings),
+    "composition": (FieldSettings,),
+    "order": (FieldSettings,),
+    "nucleus": (NucleusSettings,),
+    "nuclei": (NucleiSettings,),
+    "time": (TimeSettings,),
+    "phases": (PhaseSettings,),
+}
+
+
+def _suggestion(keys: list[str]) -> str:
+    table = keys[0] if len(keys) > 1 else ""
+    known = [name for model in _TABLES.get(table, ()) for name in model.model_fields]
+    close = difflib.get_close_matches(keys[-1], known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; known are {sorted(set(known))}"
