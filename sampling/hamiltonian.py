@@ -1,0 +1,215 @@
+"""Cluster-expansion energies on a box as flat integer tables, and the umbrella on η."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from idnn.checks import require_finite, require_in_range
+from idnn.order_parameters import System
+from sampling.expansion import ClusterExpansion, Orbit
+from sampling.lattice import Supercell
+
+
+@runtime_checkable
+class Hamiltonian(Protocol):
+    """Energy (eV) of occupations, and the cost of changing one site."""
+
+    def energy(self, occupation: Int[np.ndarray, "walker site"]) -> Float[np.ndarray, " walker"]:
+        """Energy of the whole box (eV)."""
+        ...
+
+    def flip_cost(
+        self, occupation: Int[np.ndarray, "walker site"], site: int
+    ) -> Float[np.ndarray, " walker"]:
+        """Energy (eV) gained by giving `site` the other species."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitTable:
+    """One orbit's clusters around every site of a box.
+
+    Attributes:
+        quanta: the ECI in units of the Hamiltonian's `quantum`.
+        multiplicity: clusters per site.
+        others: the other sites of each cluster that holds the site. The first `multiplicity` rows
+            of all sites together list every cluster of the box once.
+    """
+
+    quanta: int
+    multiplicity: int
+    others: Int[np.ndarray, "site row other"]
+
+    @property
+    def order(self) -> int:
+        """Number of sites of a cluster."""
+        return self.others.shape[2] + 1
+
+    @property
+    def rows(self) -> int:
+        """Clusters that hold a given site."""
+        return self.others.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterHamiltonian:
+    """A cluster expansion on a periodic box, E = N J₀ + Σ_orbits J Σ_clusters Π spins (eV).
+
+    Each J is rounded to a whole number of `quantum`, a power of two near 1e-9 of the largest
+    possible flip cost. Energies then are exact integers: nothing drifts however long a chain is,
+    and a flip and its reverse cost exactly opposite amounts.
+
+    Attributes:
+        supercell: the box.
+        constant: J₀ (eV per site).
+        quantum: unit of the rounded interactions (eV).
+        orbits: a table per orbit of the expansion.
+    """
+
+    supercell: Supercell
+    constant: float
+    quantum: float
+    orbits: tuple[OrbitTable, ...]
+
+    @staticmethod
+    def on(expansion: ClusterExpansion, supercell: Supercell) -> "ClusterHamiltonian":
+        """The expansion's energies on the box.
+
+        Raises:
+            ValueError: a cluster meets its own image in so small a box, or the expansion has
+                more than one site per primitive cell.
+        """
+        if len(expansion.basis) != 1:
+            raise ValueError(
+                "`basis` of the expansion must hold one site per primitive cell; it holds "
+                f"{len(expansion.basis)}."
+            )
+        offsets = [_offsets(orbit) for orbit in expansion.orbits]
+        _require_room(offsets, supercell)
+        interactions = expansion.eci[1:]
+        quantum = _quantum(interactions, [len(rows) for rows in offsets])
+        return ClusterHamiltonian(
+            supercell=supercell,
+            constant=float(expansion.eci[0]),
+            quantum=quantum,
+            orbits=tuple(
+                OrbitTable(
+                    quanta=round(float(j) / quantum),
+                    multiplicity=orbit.multiplicity,
+                    others=supercell.index(supercell.sites[:, None, None] + rows).astype(np.int32),
+                )
+                for j, orbit, rows in zip(interactions, expansion.orbits, offsets, strict=True)
+            ),
+        )
+
+    def energy(self, occupation: Int[np.ndarray, "walker site"]) -> Float[np.ndarray, " walker"]:
+        """Energy of the whole box (eV)."""
+        sites = len(self.supercell.sites)
+        return self.constant * sites + self.quantum * self.energy_quanta(occupation)
+
+    def energy_quanta(
+        self, occupation: Int[np.ndarray, "walker site"]
+    ) -> Int[np.ndarray, " walker"]:
+        """Energy without the constant, in quanta."""
+        filled = np.ascontiguousarray(occupation.T, dtype=np.uint8)
+        total = np.zeros(filled.shape[1], dtype=np.int64)
+        for orbit in self.orbits:
+            odd = np.zeros_like(total)
+            for row in range(orbit.multiplicity):
+                parity = filled.copy()
+                for k in range(orbit.order - 1):
+                    parity ^= filled[orbit.others[:, row, k]]
+                odd += parity.sum(0, dtype=np.int64)
+            total += orbit.quanta * (orbit.multiplicity * len(filled) - 2 * odd)
+        return total
+
+    def flip_cost(
+        self, occupation: Int[np.ndarray, "walker site"], site: int
+    ) -> Float[np.ndarray, " walker"]:
+        """Energy (eV) gained by giving `site` the other species."""
+        spin = 1 - 2 * occupation.astype(np.int64)
+        field = sum(
+            orbit.quanta * spin[:, orbit.others[site]].prod(-1).sum(-1) for orbit in self.orbits
+        )
+        return -2 * self.quantum * spin[:, site] * field
+
+
+@dataclass(frozen=True, eq=False)
+class Umbrella:
+    """The bias V/N = Σᵢ φᵢ (ηᵢ − κᵢ)² on the order parameters of a system.
+
+    Of a biased ensemble, μᵢ = ∂f/∂ηᵢ = −2 φᵢ (⟨ηᵢ⟩ − κᵢ) (Natarajan et al. 2017,
+    doi:10.1103/PhysRevB.96.134204). In the sublattice fractions x = Q⁻¹η it reads
+    (x − x̂)ᵀ A (x − x̂) with A = QᵀΦQ and x̂ = Q⁻¹κ.
+
+    Attributes:
+        system: whose order parameters are held.
+        centre: κ, anywhere, also outside the admissible polytope.
+        stiffness: φ (eV per site), zero for an order parameter left free.
+
+    Raises:
+        ValueError: an entry of `centre` is not finite, or one of `stiffness` is negative.
+    """
+
+    system: System
+    centre: Float[np.ndarray, "*batch d"]
+    stiffness: Float[np.ndarray, "*batch d"]
+
+    def __post_init__(self) -> None:
+        require_finite("centre", torch.as_tensor(self.centre))
+        require_finite("stiffness", torch.as_tensor(self.stiffness))
+        require_in_range("stiffness", torch.as_tensor(self.stiffness), 0.0, float("inf"))
+
+    def energy(self, eta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch"]:
+        """V/N (eV per site)."""
+        return (self.stiffness * (eta - self.centre) ** 2).sum(-1)
+
+    def chemical_potential(
+        self, mean: Float[np.ndarray, "*batch d"]
+    ) -> Float[np.ndarray, "*batch d"]:
+        """μ = −2 φ (⟨η⟩ − κ) (eV per site)."""
+        return -2 * self.stiffness * (mean - self.centre)
+
+    @cached_property
+    def sublattice_stiffness(self) -> Float[np.ndarray, "*batch d d"]:
+        """A = QᵀΦQ (eV per site)."""
+        q = self.system.q.numpy()
+        return np.einsum("is,...i,it->...st", q, self.stiffness, q)
+
+    @cached_property
+    def sublattice_centre(self) -> Float[np.ndarray, "*batch d"]:
+        """X̂ = Q⁻¹κ."""
+        return self.centre @ np.linalg.inv(self.system.q.numpy()).T
+
+
+def _offsets(orbit: Orbit) -> Int[np.ndarray, "row other 3"]:
+    """Displacements from a site to the others of each cluster that holds it, first site first."""
+    vectors = orbit.clusters[..., :3]
+    return np.concatenate(
+        [
+            np.delete(vectors, position, axis=1) - vectors[:, position, None]
+            for position in range(orbit.order)
+        ]
+    )
+
+
+def _require_room(offsets: list[np.ndarray], supercell: Supercell) -> None:
+    distances = [rows[:, i] for rows in offsets for i in range(rows.shape[1])]
+    if not distances:
+        return
+    needed = supercell.smallest_cells(np.concatenate(distances))
+    if supercell.cells < needed:
+        raise ValueError(
+            f"`cells` must be at least {needed} for these clusters; it is {supercell.cells}: a "
+            "cluster would meet its own periodic image."
+        )
+
+
+def _quantum(interactions: Float[np.ndarray, " orbit"], rows: list[int]) -> float:
+    """Power of two that keeps every partial sum of a flip cost below 2³⁰ quanta."""
+    largest = 4 * float(np.abs(interactions) @ np.array(rows, dtype=np.float64))
+    return 2.0 ** (np.ceil(np.log2(largest)) - 30) if largest > 0 else 1.0

@@ -1,0 +1,124 @@
+"""Periodic boxes of an ordering crystal: sites, sublattices, and where a displacement leads."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from jaxtyping import Int
+
+from idnn.order_parameters import System
+
+
+@dataclass(frozen=True, eq=False)
+class Supercell:
+    """`cells` × `cells` × `cells` ordered cells of `system`, periodic.
+
+    The sublattices are the cosets of the primitive lattice modulo the ordered cell, in the
+    lexicographic order of their representatives in the Hermite normal form; the first holds the
+    origin. Sites are numbered sublattice by sublattice.
+
+    Raises:
+        ValueError: `cells` is below one, or the system has more order parameters than sublattices.
+    """
+
+    system: System
+    cells: int
+
+    def __post_init__(self) -> None:
+        if self.cells < 1:
+            raise ValueError(f"`cells` must be at least 1; it is {self.cells}.")
+        if len(self.representatives) != self.system.dimension:
+            raise ValueError(
+                f"`system` {self.system.name!r} has {self.system.dimension} order parameters but "
+                f"its `ordered_cell` holds {len(self.representatives)} primitive cells: they must "
+                "be equal, one site per primitive cell."
+            )
+
+    @cached_property
+    def ordered_cell(self) -> Int[np.ndarray, "3 3"]:
+        """Rows: the ordered cell's vectors in primitive vectors."""
+        return np.array(self.system.ordered_cell, dtype=np.int64)
+
+    @cached_property
+    def representatives(self) -> Int[np.ndarray, "d 3"]:
+        """One primitive-lattice vector per sublattice."""
+        diagonal = hermite_normal_form(self.ordered_cell).diagonal()
+        return np.array(list(product(*map(range, diagonal))), dtype=np.int64)
+
+    @cached_property
+    def sites(self) -> Int[np.ndarray, "site 3"]:
+        """Every site as a primitive-lattice vector."""
+        cells = np.array(list(product(range(self.cells), repeat=3))) @ self.ordered_cell
+        return (self.representatives[:, None] + cells).reshape(-1, 3)
+
+    @cached_property
+    def sublattice(self) -> Int[np.ndarray, " site"]:
+        """Sublattice of each site."""
+        return np.repeat(np.arange(len(self.representatives)), self.cells**3)
+
+    @property
+    def sites_per_sublattice(self) -> int:
+        """N_s."""
+        return self.cells**3
+
+    def filled(self, occupation: Int[np.ndarray, "*batch site"]) -> Int[np.ndarray, "*batch d"]:
+        """Occupied sites of each sublattice."""
+        by_sublattice = occupation.reshape(*occupation.shape[:-1], -1, self.sites_per_sublattice)
+        return by_sublattice.sum(-1, dtype=np.int64)
+
+    def index(self, vectors: Int[np.ndarray, "*batch 3"]) -> Int[np.ndarray, "*batch"]:
+        """Number of the site at each primitive-lattice vector, periodic images included."""
+        adjugate, volume = _adjugate(self.ordered_cell)
+        coset = self._coset_of_residue[tuple(np.moveaxis(vectors @ adjugate % volume, -1, 0))]
+        whole = (vectors - self.representatives[coset]) @ adjugate // volume
+        x, y, z = np.moveaxis(whole % self.cells, -1, 0)
+        return ((coset * self.cells + x) * self.cells + y) * self.cells + z
+
+    def smallest_cells(self, vectors: Int[np.ndarray, "vector 3"]) -> int:
+        """Fewest cells per edge for which none of these non-zero vectors is a period of the box."""
+        adjugate, volume = _adjugate(self.ordered_cell)
+        scaled = vectors @ adjugate
+        cells = 1
+        while (scaled % (cells * volume) == 0).all(-1).any():
+            cells += 1
+        return cells
+
+    @cached_property
+    def _coset_of_residue(self) -> Int[np.ndarray, "x y z"]:
+        adjugate, volume = _adjugate(self.ordered_cell)
+        table = np.full((volume,) * 3, -1, dtype=np.int64)
+        residues = self.representatives @ adjugate % volume
+        table[tuple(residues.T)] = np.arange(len(self.representatives))
+        return table
+
+
+def hermite_normal_form(matrix: Int[np.ndarray, "3 3"]) -> Int[np.ndarray, "3 3"]:
+    """Upper-triangular H with a positive diagonal whose rows span the same lattice as `matrix`'s.
+
+    Raises:
+        ValueError: the rows are linearly dependent.
+    """
+    rows = np.array(matrix, dtype=np.int64)
+    for column in range(3):
+        while np.count_nonzero(rows[column:, column]) > 1:
+            below = rows[column:]
+            nonzero = np.flatnonzero(below[:, column])
+            pivot = nonzero[np.argmin(np.abs(below[nonzero, column]))]
+            for i in nonzero[nonzero != pivot]:
+                below[i] -= below[i, column] // below[pivot, column] * below[pivot]
+        nonzero = np.flatnonzero(rows[column:, column])
+        if len(nonzero) == 0:
+            raise ValueError(f"`ordered_cell` must have independent rows; it is {matrix.tolist()}.")
+        pivot = column + int(nonzero[0])
+        rows[[column, pivot]] = rows[[pivot, column]]
+        rows[column] *= np.sign(rows[column, column])
+    return rows
+
+
+def _adjugate(matrix: Int[np.ndarray, "3 3"]) -> tuple[Int[np.ndarray, "3 3"], int]:
+    """Integer A and volume v > 0 with `matrix` A = v 1."""
+    a, b, c = matrix
+    columns = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
+    determinant = int(a @ np.cross(b, c))
+    return columns * np.sign(determinant), abs(determinant)
