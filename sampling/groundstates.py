@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
+from ase import Atoms
 from icet.tools import enumerate_structures
 from jaxtyping import Float, Int
 
@@ -71,7 +72,10 @@ def enumerate_orderings(lattice: ParentLattice, largest: int) -> tuple[Ordering,
     cells = range(1, largest // len(lattice.basis) + 1)
     with quiet_spglib():
         # icet annotates one structure but yields many.
-        listed: Iterable[Any] = enumerate_structures(atoms(lattice), cells, list(lattice.species))
+        listed = cast(
+            "Iterable[Atoms]",
+            enumerate_structures(atoms(lattice), cells, list(lattice.species)),
+        )
         crystals = [
             Crystal(a.cell.array, a.get_scaled_positions(), tuple(a.get_chemical_symbols()))
             for a in listed
