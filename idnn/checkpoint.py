@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
+from idnn.checks import require_shape
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import SYSTEMS
 
 FORMAT = "scalebridge-free-energy-1"
+
+HEADER_KEYS = {"format", "system", "temperature_K", "settings", "members", "data_hash"}
+"""What every header must have."""
 
 
 class BadModelFile(ValueError):
@@ -61,10 +67,12 @@ def read_header(path: Path) -> dict[str, Any]:
             f"`model`: {path} is truncated or not a scalebridge model ({error}); "
             "run the campaign again, which writes it anew."
         ) from error
-    if header.get("format") != FORMAT:
-        raise BadModelFile(
-            f"`model`: {path} has format {header.get('format')!r}; this version reads {FORMAT!r}."
-        )
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise BadModelFile(f"`model`: {path} has format {found!r}; this version reads {FORMAT!r}.")
+    missing = sorted(HEADER_KEYS - header.keys())
+    if missing:
+        raise BadModelFile(f"`model`: the header of {path} lacks {missing}.")
     return header
 
 
@@ -73,28 +81,35 @@ def load(path: Path | str) -> IntegrableNetwork:
 
     Raises:
         FileNotFoundError: when there is no file.
-        BadModelFile: when it is truncated, of another format, or of an unknown system.
+        BadModelFile: when it is truncated, of another format, of an unknown system, or its
+            weights are not finite or not those that its header describes.
     """
     path = Path(path)
     header = read_header(path)
-    if header["system"] not in SYSTEMS:
+    if header["system"] not in list(SYSTEMS):
         raise BadModelFile(
             f"`model`: {path} is of system {header['system']!r}; known are {sorted(SYSTEMS)}."
         )
-    settings = header["settings"] | {"widths": tuple(header["settings"]["widths"])}
-    network = IntegrableNetwork(
-        SYSTEMS[header["system"]],
-        header["temperature_K"],
-        NetworkSettings(**settings),
-        seeds=range(header["members"]),
-    )
     with safe_open(path, framework="pt") as stream:
         state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if bad:
         raise BadModelFile(f"`model`: {path} holds weights that are not finite: {bad}.")
     try:
+        network = _described_by(header, state)
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadModelFile(f"`model`: {path} does not match its own header: {error}") from error
     return network.requires_grad_(False)
+
+
+def _described_by(header: dict[str, Any], state: dict[str, Tensor]) -> IntegrableNetwork:
+    """An untrained network of the header's shape, built only once the weights have that shape."""
+    system = SYSTEMS[header["system"]]
+    settings = NetworkSettings(**header["settings"] | {"widths": (*header["settings"]["widths"],)})
+    sizes = [system.dimension, *settings.widths, 1]
+    for i, shape in enumerate(pairwise(sizes)):
+        require_shape(f"weights.{i}", state[f"weights.{i}"], (header["members"], *shape))
+    return IntegrableNetwork(
+        system, header["temperature_K"], settings, seeds=range(header["members"])
+    )

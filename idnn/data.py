@@ -38,4 +38,6 @@ class Derivatives:
 
     def with_floor(self, floor: float) -> Derivatives:
         """σ² → σ² + floor²: what the model is not asked to resolve."""
-        return Derivatives(self.eta, self.mu, torch.hypot(self.sigma, torch.tensor(floor)))
+        return Derivatives(
+            self.eta, self.mu, torch.hypot(self.sigma, torch.full_like(self.sigma, floor))
+        )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from idnn.descent import minimise
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from idnn.network import IntegrableNetwork
 from idnn.order_parameters import System
+
+logger = logging.getLogger(__name__)
 
 COMPOSITIONS = 8
 """Starting compositions of a search for wells."""
@@ -82,71 +88,6 @@ class TieLineEstimate:
         return left, right
 
 
-def minimise(
-    f: FreeEnergy,
-    system: System,
-    start: Float[Tensor, "sample d"],
-    mu: Float[Tensor, " sample"],
-    *,
-    iterations: int = 100,
-    tolerance: float = 1e-9,
-) -> tuple[Float[Tensor, "sample d"], Tensor]:
-    """Newton descent of ω = f − μη₀ from many starts at once; returns η and who converged.
-
-    Works in z = logit x, so the site fractions stay inside (0, 1); the Hessian's eigenvalues
-    enter by their absolute value, and steps that raise ω are halved.
-    """
-    q = system.q.to(start)
-    z = system.site_fractions(start).clamp(1e-6, 1 - 1e-6).logit()
-    active = torch.arange(len(z))
-    with torch.no_grad():
-        for _ in range(iterations):
-            x = z[active].sigmoid()
-            by_site = _grand_slope(f, x @ q.T, mu[active]) @ q
-            going = by_site.abs().amax(-1) >= tolerance
-            active, x, by_site = active[going], x[going], by_site[going]
-            if len(active) == 0:
-                break
-            step = _newton_step(q.T @ hessian(f, x @ q.T) @ q, by_site, x)
-            z[active] = _backtrack(f, q, z[active], step, mu[active])
-        eta = z.sigmoid() @ q.T
-        done = (_grand_slope(f, eta, mu) @ q).abs().amax(-1) < tolerance
-    return eta, done
-
-
-def _grand_slope(f: FreeEnergy, eta: Tensor, mu: Tensor) -> Tensor:
-    slope = chemical_potential(f, eta)
-    return torch.cat([slope[:, :1] - mu[:, None], slope[:, 1:]], dim=1)
-
-
-def _newton_step(curvature: Tensor, by_site: Tensor, x: Tensor) -> Tensor:
-    """Step in z = logit x from ∂ω/∂x and ∂²ω/∂x², downhill along every eigenvector, length ≤ 1."""
-    width = x * (1 - x)
-    curvature = curvature * width[:, :, None] * width[:, None, :]
-    curvature = curvature + torch.diag_embed(by_site * width * (1 - 2 * x))
-    values, vectors = torch.linalg.eigh(curvature)
-    slope = (vectors.mT @ (by_site * width)[..., None])[..., 0]
-    step = -(vectors @ (slope / values.abs().clamp_min(1e-12))[..., None])[..., 0]
-    return step / step.norm(dim=-1, keepdim=True).clamp_min(1)
-
-
-def _backtrack(f: FreeEnergy, q: Tensor, z: Tensor, step: Tensor, mu: Tensor) -> Tensor:
-    """Halve each step until ω no longer rises; a step that never helps is not taken."""
-
-    def omega(point: Tensor) -> Tensor:
-        eta = point.sigmoid() @ q.T
-        return f(eta) - mu * eta[:, 0]
-
-    before = omega(z)
-    worse = torch.ones_like(before, dtype=torch.bool)
-    for _ in range(12):
-        worse = omega(z + step) > before + 1e-15
-        if not worse.any():
-            return z + step
-        step = torch.where(worse[:, None], step / 2, step)
-    return z + torch.where(worse[:, None], 0, step)
-
-
 def wells(
     f: FreeEnergy,
     system: System,
@@ -156,18 +97,69 @@ def wells(
 ) -> list[Well]:
     """Every well of f − μη₀ with composition in the range, lowest ω first, one per symmetry class.
 
-    Starts from each prototype, half and fully ordered, over the whole range of composition.
+    Starts from each prototype, half and fully ordered, over the whole range of composition, and
+    again on both sides of every saddle that these starts end in: a symmetric start cannot leave
+    the symmetry it has.
     """
+    return _wells_at_each(f, system, torch.tensor([mu], dtype=torch.float64), composition)[0]
+
+
+def _wells_at_each(
+    f: FreeEnergy, system: System, mu: Tensor, composition: tuple[float, float]
+) -> list[list[Well]]:
+    """`wells` for many μ, all descents in one batch."""
     start = _starts(system, composition)
-    eta, done = minimise(f, system, start, torch.full((len(start),), mu, dtype=start.dtype))
+    row = torch.arange(len(mu)).repeat_interleave(len(start))
+    point = start.repeat(len(mu), 1)
+    found: list[list[Well]] = [[] for _ in mu]
+    for _ in range(system.dimension):
+        point, row = _descend(f, system, point, row, mu)
+        stiffness, softest = _softest_mode(f, point)
+        stable, saddle = stiffness > 0, stiffness <= 0
+        new = _wells_of(f, system, point[stable], mu[row[stable]])
+        for well, i in zip(new, row[stable].tolist(), strict=True):
+            found[i].append(well)
+        if not saddle.any():
+            break
+        aside = 0.02 * softest[saddle]
+        point = torch.cat([point[saddle] + aside, point[saddle] - aside])
+        row = row[saddle].repeat(2)
+    return [_stable_first(system, each, composition) for each in found]
+
+
+def _descend(
+    f: FreeEnergy, system: System, start: Tensor, row: Tensor, mu: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Where the starts end, one per symmetry class and value of μ."""
+    eta, done = minimise(f, system, start, mu[row])
+    if not done.all():
+        logger.info("%d of %d descents did not converge", int((~done).sum()), len(done))
+    eta, row = eta[done], row[done]
+    keep = [
+        members[_first_of_class(system, eta[members])]
+        for i in row.unique()
+        for members in [(row == i).nonzero()[:, 0]]
+    ]
+    chosen = torch.cat(keep) if keep else row[:0]
+    return eta[chosen], row[chosen]
+
+
+def _first_of_class(system: System, eta: Tensor) -> Tensor:
+    """Indices of the first point of every class of symmetry-equivalent points."""
+    distance = (system.images(eta)[:, :, None] - eta).abs().amax(-1).amin(0)
+    first = (distance < 1e-4).to(torch.uint8).argmax(0)
+    return (first == torch.arange(len(eta))).nonzero()[:, 0]
+
+
+def _stable_first(
+    system: System, found: list[Well], composition: tuple[float, float]
+) -> list[Well]:
     low, high = composition
-    inside = done & (eta[:, 0] >= low) & (eta[:, 0] <= high)
-    distinct: list[Tensor] = []
-    for point in eta[inside]:
-        if not any(_same(system, point, other) for other in distinct):
-            distinct.append(point)
-    found = [w for point in distinct if (w := _well(f, system, point, mu)).stiffness > 0]
-    return sorted(found, key=lambda w: w.omega)
+    inside = [w for w in found if low <= float(w.eta[0]) <= high]
+    if not inside:
+        return []
+    first = _first_of_class(system, torch.stack([w.eta for w in inside]))
+    return sorted((inside[i] for i in first.tolist()), key=lambda w: w.omega)
 
 
 def tie_lines(
@@ -175,29 +167,61 @@ def tie_lines(
 ) -> list[TieLine]:
     """Common tangents between stable phases, found by scanning μ and refined by Newton.
 
-    Where the phase of lowest ω changes between two values of μ, there is a tie-line between the
-    two (Gibbs); dω/dμ = −η₀ gives the Newton step for ω_left = ω_right.
+    Where the well of lowest ω jumps between two values of μ, there is a tie-line between the two
+    (Gibbs); dω/dμ = −η₀ gives the Newton step for ω_left = ω_right. A tangent under which a third
+    well lies is replaced by those to that well.
     """
+    mu = torch.linspace(*_exchange_range(f, system, composition), scan, dtype=torch.float64)
+    stable = [found[0] for found in _wells_at_each(f, system, mu, composition) if found]
+    return [
+        line
+        for left, right in _jumps(f, system, stable)
+        for line in _between(f, system, left, right, composition)
+    ]
+
+
+def _exchange_range(
+    f: FreeEnergy, system: System, composition: tuple[float, float]
+) -> tuple[float, float]:
+    """Least and greatest ∂f/∂η₀ of the disordered solution."""
     low, high = composition
-    ends = torch.tensor([low + 1e-3, high - 1e-3], dtype=torch.float64)
-    line = torch.linspace(float(ends[0]), float(ends[1]), 65, dtype=torch.float64)
+    eta = torch.zeros(65, system.dimension, dtype=torch.float64)
+    eta[:, 0] = torch.linspace(low + 1e-3, high - 1e-3, 65, dtype=torch.float64)
     with torch.no_grad():
-        eta = torch.zeros(len(line), system.dimension, dtype=torch.float64)
-        eta[:, 0] = line
-        slopes = chemical_potential(f, eta)[:, 0]
-    found: list[TieLine] = []
-    previous: Well | None = None
-    for mu in torch.linspace(float(slopes.min()), float(slopes.max()), scan).tolist():
-        candidates = wells(f, system, mu, composition=composition)
-        if not candidates:
-            continue
-        stable = candidates[0]
-        if previous is not None and previous.phase != stable.phase:
-            line_here = refine(f, system, previous, stable)
-            if line_here is not None:
-                found.append(line_here)
-        previous = stable
-    return found
+        slope = chemical_potential(f, eta)[:, 0]
+    return float(slope.min()), float(slope.max())
+
+
+def _jumps(f: FreeEnergy, system: System, stable: Sequence[Well]) -> list[tuple[Well, Well]]:
+    """Neighbours in μ that are not the same well: neither leads continuously to the other."""
+    if len(stable) < 2:
+        return []
+    eta = torch.stack([w.eta for w in stable])
+    mu = torch.tensor([w.mu for w in stable], dtype=torch.float64)
+    start, target = torch.cat([eta[:-1], eta[1:]]), torch.cat([eta[1:], eta[:-1]])
+    followed, _ = minimise(f, system, start, torch.cat([mu[1:], mu[:-1]]))
+    apart = (system.images(followed) - target).abs().amax(-1).amin(0) > 1e-4
+    forward, backward = apart.chunk(2)
+    pairs = zip(pairwise(stable), (forward | backward).tolist(), strict=True)
+    return [pair for pair, jumped in pairs if jumped]
+
+
+def _between(
+    f: FreeEnergy, system: System, left: Well, right: Well, composition: tuple[float, float]
+) -> list[TieLine]:
+    line = refine(f, system, left, right)
+    if line is None:
+        return []
+    found = wells(f, system, line.mu, composition=composition)
+    if not found or found[0].omega > line.left.omega - 1e-9:
+        return [line]
+    lowest = found[0]
+    if not line.left.eta[0] < lowest.eta[0] < line.right.eta[0]:
+        return []
+    return [
+        *_between(f, system, left, lowest, composition),
+        *_between(f, system, lowest, right, composition),
+    ]
 
 
 def refine(f: FreeEnergy, system: System, left: Well, right: Well) -> TieLine | None:
@@ -205,9 +229,9 @@ def refine(f: FreeEnergy, system: System, left: Well, right: Well) -> TieLine | 
     mu = (left.mu + right.mu) / 2
     phases = (left.phase, right.phase)
     for _ in range(50):
-        start = torch.stack([left.eta, right.eta])
-        eta, done = minimise(f, system, start, torch.full((2,), mu, dtype=start.dtype))
-        left, right = (_well(f, system, point, mu) for point in eta)
+        both = torch.full((2,), mu, dtype=torch.float64)
+        eta, done = minimise(f, system, torch.stack([left.eta, right.eta]), both)
+        left, right = _wells_of(f, system, eta, both)
         gap = float(right.eta[0] - left.eta[0])
         if not done.all() or (left.phase, right.phase) != phases or abs(gap) < 1e-4:
             return None
@@ -267,12 +291,15 @@ def _starts(system: System, composition: tuple[float, float]) -> Float[Tensor, "
     return system.order_parameters(torch.cat(starts))
 
 
-def _well(f: FreeEnergy, system: System, eta: Tensor, mu: float) -> Well:
+def _wells_of(f: FreeEnergy, system: System, eta: Tensor, mu: Tensor) -> list[Well]:
+    stiffness, _ = _softest_mode(f, eta)
     with torch.no_grad():
-        value = float(f(eta[None])[0])
-    stiffness = float(torch.linalg.eigvalsh(hessian(f, eta[None])[0])[0])
-    return Well(system.phase_name(eta), eta, value, mu, stiffness)
+        value = f(eta)
+    rows = zip(eta, value.tolist(), mu.tolist(), stiffness.tolist(), strict=True)
+    return [Well(system.phase_name(point), point, *numbers) for point, *numbers in rows]
 
 
-def _same(system: System, a: Tensor, b: Tensor) -> bool:
-    return bool((system.images(a) - b).abs().amax(-1).min() < 1e-4)
+def _softest_mode(f: FreeEnergy, eta: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest eigenvalue of ∂²f/∂η² and its direction."""
+    values, vectors = torch.linalg.eigh(hessian(f, eta))
+    return values[:, 0], vectors[:, :, 0]

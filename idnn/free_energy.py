@@ -1,5 +1,6 @@
 """What a free energy is, its derivatives, and closed forms to learn from and to test against."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -81,7 +82,7 @@ class IdealMixing:
         return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
 
     def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """X = Q⁻¹ η."""
+        """x = Q⁻¹ η."""
         return eta @ self._q_inverse(eta).T
 
     @property
@@ -114,12 +115,17 @@ class BraggWilliams:
 def _xlogx(x: Tensor, floor: float) -> Tensor:
     if floor == 0:
         return torch.xlogy(x, x)
-    inside = x.clamp_min(floor)
-    step = (x - floor).clamp_max(0)
-    return torch.xlogy(inside, inside) + step * (1 + torch.tensor(floor).log() + step / (2 * floor))
+    inside, below = _split(x, floor)
+    return torch.xlogy(inside, inside) + below * (1 + math.log(floor) + below / (2 * floor))
 
 
 def _xlogx_slope(x: Tensor, floor: float) -> Tensor:
     if floor == 0:
         return 1 + x.log()
-    return 1 + x.clamp_min(floor).log() + (x - floor).clamp_max(0) / floor
+    inside, below = _split(x, floor)
+    return 1 + inside.log() + below / floor
+
+
+def _split(x: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """max(x, floor) and min(x − floor, 0); at x = floor only the first has a derivative."""
+    return x.clamp_min(floor), torch.where(x < floor, x - floor, 0)

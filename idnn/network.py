@@ -66,7 +66,7 @@ class NetworkSettings:
 
 
 class IntegrableNetwork(nn.Module):
-    """f(η) = f_ideal(η) + k_BT [g(h(η)) − g(h(0))] in eV/site; h are the system's invariants.
+    """f(η) = F(η) − F(0), F = f_ideal(η) + k_BT g(h(η)), in eV/site; h are the invariants.
 
     With layers aₗ = s(zₗ), zₗ = aₗ₋₁Wₗ + bₗ the gradient runs back through the same weights,
     ∂g/∂aₗ₋₁ = (∂g/∂aₗ ∘ s′(zₗ)) Wₗᵀ, in closed form (Teichert et al. 2020,
@@ -118,10 +118,9 @@ class IntegrableNetwork(nn.Module):
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""
         rows = eta.reshape(-1, eta.shape[-1])
-        both = torch.cat([rows, torch.zeros_like(rows[:1])])
-        g = self._potential(self.system.invariants(both))
-        excess = self._kt * (g[:, :-1] - g[:, -1:])
-        return self.reference(eta) + excess.reshape(self.members, *eta.shape[:-1])
+        both = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+        f = self.reference(both) + self._kt * self._potential(self.system.invariants(both))
+        return (f[:, :-1] - f[:, -1:]).reshape(self.members, *eta.shape[:-1])
 
     def gradients(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d"]:
         """∂f/∂η of each member."""

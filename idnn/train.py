@@ -43,6 +43,11 @@ class FitSettings:
                 f"`iterations` and `history` must be at least 1; "
                 f"they are {self.iterations} and {self.history}."
             )
+        if not (self.weight_decay >= 0 and self.tolerance >= 0):
+            raise ValueError(
+                f"`weight_decay` and `tolerance` must not be negative; "
+                f"they are {self.weight_decay:g} and {self.tolerance:g}."
+            )
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def fit(model: nn.Module, loss: Loss, batch: object, settings: FitSettings) -> F
         return value
 
     losses: list[float] = []
-    for _ in range(0, settings.iterations, chunk):
+    for done in range(0, settings.iterations, chunk):
+        optimiser.param_groups[0]["max_iter"] = min(chunk, settings.iterations - done)
         optimiser.step(closure)
         losses.append(float(closure().detach()))
         if not torch.isfinite(torch.tensor(losses[-1])):
