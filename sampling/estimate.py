@@ -1,0 +1,149 @@
+"""Means, error bars and fluctuations of biased samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from idnn.units import BOLTZMANN_EV
+from sampling.ensemble import Samples
+
+_SOKAL_WINDOW = 6.0
+_RATIO_QUANTILE = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A sampled number, or an array of them, with its standard error."""
+
+    value: Float[np.ndarray, "..."]
+    stderr: Float[np.ndarray, "..."]
+
+
+@dataclass(frozen=True, eq=False)
+class ErgodicMean:
+    """A mean over walkers and time, with what its error bar rests on.
+
+    Attributes:
+        mean: the mean and its standard error.
+        tau: integrated autocorrelation time (records), ½ where records are independent.
+        effective: number of independent records, over all walkers.
+        ergodic: whether the walkers agree as far as their own fluctuations let them.
+    """
+
+    mean: Estimate
+    tau: Float[np.ndarray, "*batch d"]
+    effective: Float[np.ndarray, "*batch d"]
+    ergodic: Bool[np.ndarray, "*batch d"]
+
+
+def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> ErgodicMean:
+    """Mean of correlated records of independent walkers.
+
+    The variance of the mean is estimated twice: from the spread of the walkers' means, and from
+    the records within walkers, var 2τ/M. The larger is taken. Where the first exceeds the second
+    by more than chance allows (four standard deviations of its χ² law), walkers sit in different
+    basins: the point is not ergodic, more walkers do not help, and the error is the spread of
+    single walkers.
+    """
+    samples, walkers = records.shape[-3:-1]
+    walker_means = records.mean(-3)
+    between = walker_means.var(-2, ddof=1)
+    tau = autocorrelation_time(records)
+    # A walker's own mean takes a share 2τ/M of the variance with it.
+    lost = np.minimum(2 * tau / samples, 0.5)
+    within = records.var(-3).mean(-2) * lost / (1 - lost)
+    ergodic = between <= within * (1 + _RATIO_QUANTILE * np.sqrt(2 / (walkers - 1)))
+    variance = np.where(ergodic, np.maximum(between, within) / walkers, between)
+    return ErgodicMean(
+        mean=Estimate(walker_means.mean(-2), np.sqrt(variance)),
+        tau=tau,
+        effective=walkers * samples / (2 * tau),
+        ergodic=ergodic,
+    )
+
+
+def autocorrelation_time(
+    records: Float[np.ndarray, "*batch sample walker d"],
+) -> Float[np.ndarray, "*batch d"]:
+    """Integrated autocorrelation time τ = ½ + Σ_t ρ(t) in records, ρ averaged over the walkers.
+
+    Summed up to the first lag t ≥ 6 τ(t) (Sokal 1997, doi:10.1007/978-1-4899-0319-8_6). Records
+    that never change have τ = ½.
+    """
+    samples = records.shape[-3]
+    deviation = np.moveaxis(records - records.mean(-3, keepdims=True), -3, -1)
+    spectrum = np.abs(np.fft.rfft(deviation, 2 * samples)) ** 2
+    covariance = np.fft.irfft(spectrum.sum(-3), 2 * samples)[..., :samples]
+    variance = covariance[..., :1]
+    correlation = np.divide(covariance, variance, out=np.zeros_like(covariance), where=variance > 0)
+    running = 0.5 + np.cumsum(correlation[..., 1:], -1)
+    running = np.concatenate([np.full_like(running[..., :1], 0.5), running], -1)
+    windowed = np.arange(samples) >= _SOKAL_WINDOW * running
+    window = np.where(windowed.any(-1), windowed.argmax(-1), samples - 1)
+    return np.take_along_axis(running, window[..., None], -1)[..., 0]
+
+
+def chemical_potential(samples: Samples) -> Estimate:
+    """μ = −2φ(⟨η⟩ − κ) of the box (eV per site), and how far it may lie from ∂f/∂η at ⟨η⟩.
+
+    ⟨η⟩ and μ come from one average: an error δ of ⟨η⟩ moves μ by −2Φδ and ∂f/∂η by Hδ, so the
+    pair misses the curve by (2Φ + H)δ = (k_BT/N) Cov(η)⁻¹ δ. Its standard deviation is returned;
+    where f is steep (dilute sublattices) it is well above 2φ times the error of ⟨η⟩. NaN where
+    `hessian` is.
+    """
+    mean = samples.eta.mean((1, 2))
+    response = np.einsum("bmwi,bij->bmwj", samples.eta - mean[:, None, None], _stiffening(samples))
+    return Estimate(samples.umbrella.chemical_potential(mean), ergodic_mean(response).mean.stderr)
+
+
+def hessian(samples: Samples) -> Estimate:
+    """H = (k_BT/N) Cov(η)⁻¹ − 2Φ (eV per site), errors and bias by the jackknife over walkers.
+
+    Exactly dμ/d⟨η⟩ of the box's own μ, by linear response. NaN at a point where the fluctuations
+    of some order parameter rest on a single walker or on none.
+    """
+    walkers = samples.eta.shape[2]
+    first, second, count = _moments(samples)
+    whole = _inverse_covariance(first.sum(1), second.sum(1), count)
+    left_out = _inverse_covariance(
+        first.sum(1, keepdims=True) - first,
+        second.sum(1, keepdims=True) - second,
+        count - samples.eta.shape[1],
+    )
+    mean = left_out.mean(1)
+    spread = ((left_out - mean[:, None]) ** 2).sum(1) * (walkers - 1) / walkers
+    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
+    stiffness = samples.umbrella.stiffness[..., None] * np.eye(mean.shape[-1])
+    return Estimate(
+        thermal * (walkers * whole - (walkers - 1) * mean) - 2 * stiffness,
+        thermal * np.sqrt(spread),
+    )
+
+
+def _stiffening(samples: Samples) -> Float[np.ndarray, "batch d d"]:
+    """2Φ + H = (k_BT/N) Cov(η)⁻¹."""
+    first, second, count = _moments(samples)
+    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
+    return thermal * _inverse_covariance(first.sum(1), second.sum(1), count)
+
+
+def _moments(
+    samples: Samples,
+) -> tuple[Float[np.ndarray, "batch walker d"], Float[np.ndarray, "batch walker d d"], int]:
+    """Each walker's sums of η and ηηᵀ about the point's mean, and the number of records."""
+    deviation = samples.eta - samples.eta.mean((1, 2), keepdims=True)
+    second = np.einsum("bmwi,bmwj->bwij", deviation, deviation)
+    return deviation.sum(1), second, samples.eta.shape[1] * samples.eta.shape[2]
+
+
+def _inverse_covariance(
+    first: Float[np.ndarray, "*batch d"], second: Float[np.ndarray, "*batch d d"], count: int
+) -> Float[np.ndarray, "*batch d d"]:
+    """Cov⁻¹ from sums over `count` records, NaN where it does not exist."""
+    mean = first / count
+    covariance = second / count - mean[..., :, None] * mean[..., None, :]
+    regular = np.linalg.matrix_rank(covariance, hermitian=True) == covariance.shape[-1]
+    inverse = np.full_like(covariance, np.nan)
+    inverse[regular] = np.linalg.inv(covariance[regular])
+    return inverse

@@ -1,0 +1,179 @@
+"""Labelling: from a set of umbrellas to μ, H and E with error bars, in any process."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from idnn.order_parameters import FCC_L12
+from sampling.ensemble import Samples, Schedule, sample
+from sampling.estimate import Estimate, chemical_potential, ergodic_mean, hessian
+from sampling.expansion import ClusterExpansion
+from sampling.finite_size import force_excess
+from sampling.hamiltonian import ClusterHamiltonian, Umbrella
+from sampling.kernels import cpu
+from sampling.lattice import Supercell
+
+_SYSTEMS = {system.name: system for system in (FCC_L12,)}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelTask:
+    """Points to sample, as plain data that travels to another process.
+
+    Attributes:
+        expansion: the energies.
+        system: name of the ordering crystal.
+        cells: ordered cells per edge of the box.
+        temperature: K.
+        centre: κ of each point.
+        stiffness: φ of each point (eV per site).
+        point_seeds: a number of its own for each point; with `seed` it fixes the point's result.
+        seed: of the run.
+        schedule: walkers and sweeps.
+    """
+
+    expansion: ClusterExpansion
+    system: str
+    cells: int
+    temperature: float
+    centre: Float[np.ndarray, "batch d"]
+    stiffness: Float[np.ndarray, "batch d"]
+    point_seeds: tuple[int, ...]
+    seed: int
+    schedule: Schedule
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledPoint:
+    """One biased ensemble, sampled. Energies in eV per site.
+
+    A point where a sublattice never changed has NaN for `mu`, `correction` and `hessian`, and is
+    not ergodic.
+
+    Attributes:
+        eta: ⟨η⟩ and its standard error.
+        mu: ∂f/∂η at ⟨η⟩, corrected for the size of the box, and its standard error.
+        mu_raw: −2φ(⟨η⟩ − κ), the box's own.
+        correction: mu − mu_raw.
+        hessian: ∂²f/∂η² from fluctuations, corrected likewise.
+        energy: ⟨E⟩/N without the bias.
+        tau: integrated autocorrelation time of each order parameter (sweeps).
+        effective: independent records of each order parameter.
+        acceptance: share of attempted flips accepted.
+        ergodic: whether the walkers agree on ⟨η⟩ and ⟨E⟩.
+        seed: of the run.
+        point_seed: of the point.
+        schedule: walkers and sweeps.
+        sites: of the box.
+        kernel: what sampled.
+        wall_s: seconds of this point, its share where several ran together.
+    """
+
+    eta: Estimate
+    mu: Estimate
+    mu_raw: Float[np.ndarray, " d"]
+    correction: Float[np.ndarray, " d"]
+    hessian: Estimate
+    energy: Estimate
+    tau: Float[np.ndarray, " d"]
+    effective: Float[np.ndarray, " d"]
+    acceptance: float
+    ergodic: bool
+    seed: int
+    point_seed: int
+    schedule: Schedule
+    sites: int
+    kernel: str
+    wall_s: float
+
+
+def label(task: LabelTask) -> list[LabelledPoint]:
+    """Sample every point of the task, in order.
+
+    A point's result depends on its own entries and `seed` alone, not on its companions, the order
+    of the tasks or the process that ran it.
+
+    Raises:
+        ValueError: an unknown system, a box too small, or any other entry out of range.
+    """
+    if task.system not in _SYSTEMS:
+        raise ValueError(f"`system` must be one of {sorted(_SYSTEMS)}; it is {task.system!r}.")
+    box = Supercell(_SYSTEMS[task.system], task.cells)
+    hamiltonian = ClusterHamiltonian.on(task.expansion, box)
+    return [point for block in _blocks(task) for point in _label_block(task, hamiltonian, block)]
+
+
+def _blocks(task: LabelTask) -> Iterator[slice]:
+    """Runs of points that together fill the kernel's lanes."""
+    size = -(-cpu.LANES // task.schedule.walkers)
+    for first in range(0, len(task.centre), size):
+        yield slice(first, first + size)
+
+
+def _label_block(
+    task: LabelTask, hamiltonian: ClusterHamiltonian, block: slice
+) -> list[LabelledPoint]:
+    start = time.perf_counter()
+    system = hamiltonian.supercell.system
+    samples = sample(
+        hamiltonian,
+        Umbrella(system, task.centre[block], task.stiffness[block]),
+        temperature=task.temperature,
+        schedule=task.schedule,
+        seed=task.seed,
+        point_seeds=task.point_seeds[block],
+    )
+    points = _estimates(samples)
+    share = (time.perf_counter() - start) / len(points)
+    return [replace(point, wall_s=share) for point in points]
+
+
+def _estimates(samples: Samples) -> list[LabelledPoint]:
+    eta, energy = ergodic_mean(samples.eta), ergodic_mean(samples.energy[..., None])
+    mu, curvature = chemical_potential(samples), hessian(samples)
+    force, slope = _finite_size(samples, eta.mean.value)
+    known = np.isfinite(force)
+    return [
+        LabelledPoint(
+            eta=Estimate(eta.mean.value[i], eta.mean.stderr[i]),
+            mu=Estimate(mu.value[i] - force[i], mu.stderr[i]),
+            mu_raw=mu.value[i],
+            correction=-force[i],
+            hessian=Estimate(curvature.value[i] - slope[i], curvature.stderr[i]),
+            energy=Estimate(energy.mean.value[i, 0], energy.mean.stderr[i, 0]),
+            tau=eta.tau[i] * samples.schedule.stride,
+            effective=eta.effective[i],
+            acceptance=float(samples.acceptance[i]),
+            ergodic=bool(eta.ergodic[i].all() and energy.ergodic[i].all() and known[i].all()),
+            seed=samples.seed,
+            point_seed=samples.point_seeds[i],
+            schedule=samples.schedule,
+            sites=samples.sites,
+            kernel=cpu.NAME,
+            wall_s=0.0,
+        )
+        for i in range(len(force))
+    ]
+
+
+def _finite_size(
+    samples: Samples, eta: Float[np.ndarray, "batch d"]
+) -> tuple[Float[np.ndarray, "batch d"], Float[np.ndarray, "batch d d"]]:
+    """The box's excess of ∂f/∂η and of ∂²f/∂η²; NaN where a sublattice never changed."""
+    inverse = np.linalg.inv(samples.umbrella.system.q.numpy())
+    fractions = eta @ inverse.T
+    changed = ((fractions > 0) & (fractions < 1)).all(-1)
+    stiffness = np.einsum("bss->bs", samples.umbrella.sublattice_stiffness)
+    force, slope = np.full_like(eta, np.nan), np.full((*eta.shape, eta.shape[-1]), np.nan)
+    excess = force_excess(
+        fractions[changed],
+        stiffness[changed],
+        temperature=samples.temperature,
+        sites=samples.sites // eta.shape[-1],
+    )
+    force[changed] = excess.force @ inverse
+    slope[changed] = np.einsum("si,bs,sj->bij", inverse, excess.slope, inverse)
+    return force, slope
