@@ -40,7 +40,7 @@ def orbits(lattice: ParentLattice, cutoffs: Sequence[float]) -> tuple[Orbit, ...
 
 
 def cluster_space(lattice: ParentLattice, cutoffs: Sequence[float]) -> ClusterSpace:
-    """Icet's cluster space of the lattice, its first species having point function +1.
+    """The lattice's cluster space in icet, whose spin is +1 for the heavier of the two species.
 
     Raises:
         ValueError: the lattice's cell is not primitive.

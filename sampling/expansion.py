@@ -94,10 +94,10 @@ class ClusterExpansion:
         for name in ("primitive_cell", "basis", "eci", "covariance"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"`{name}` must be finite; it is {getattr(self, name).tolist()}.")
-        if not len(self.eci) == len(self.orbits) + 1 == len(self.covariance):
+        if len(self.eci) != len(self.orbits) + 1:
             raise ValueError(
-                f"`eci` must hold the constant and one value per orbit ({len(self.orbits) + 1}), "
-                f"and `covariance` as many rows; they hold {len(self.eci)}, {len(self.covariance)}."
+                f"`eci` must hold the constant and one value per orbit ({len(self.orbits) + 1}); "
+                f"it holds {len(self.eci)}."
             )
 
     @property
@@ -139,13 +139,19 @@ class ClusterExpansion:
         """
         document = _read_document(Path(path))
         try:
+            basis = _array(document["basis"], float, "basis", (None, 3))
+            orbits = tuple(
+                _orbit(entry, f"orbits[{i}]", len(basis))
+                for i, entry in enumerate(document["orbits"])
+            )
+            count = len(orbits) + 1
             return ClusterExpansion(
                 species=_pair(document["species"]),
-                primitive_cell=_array(document["primitive_cell"], float, "primitive_cell", 2),
-                basis=_array(document["basis"], float, "basis", 2),
-                orbits=tuple(_orbit(entry, i) for i, entry in enumerate(document["orbits"])),
-                eci=_array(document["eci"], float, "eci", 1),
-                covariance=_array(document["covariance"], float, "covariance", 2),
+                primitive_cell=_array(document["primitive_cell"], float, "primitive_cell", (3, 3)),
+                basis=basis,
+                orbits=orbits,
+                eci=_array(document["eci"], float, "eci", (count,)),
+                covariance=_array(document["covariance"], float, "covariance", (count, count)),
                 provenance=Provenance(**document["provenance"]),
             )
         except KeyError as error:
@@ -188,14 +194,26 @@ def _pair(value: Any) -> tuple[str, str]:  # noqa: ANN401 (anything a JSON file 
     return value[0], value[1]
 
 
-def _orbit(entry: Any, index: int) -> Orbit:  # noqa: ANN401
-    return Orbit(
-        float(entry["radius"]), _array(entry["clusters"], int, f"orbits[{index}].clusters", 3)
-    )
+def _orbit(entry: Any, name: str, bases: int) -> Orbit:  # noqa: ANN401
+    clusters = _array(entry["clusters"], int, f"{name}.clusters", (None, None, 4))
+    if not np.isin(clusters[..., 3], range(bases)).all():
+        raise ValueError(f"`{name}.clusters` must have a basis index below {bases} as last entry.")
+    return Orbit(float(entry["radius"]), clusters)
 
 
-def _array(value: Any, kind: type, name: str, dimensions: int) -> np.ndarray:  # noqa: ANN401
+def _array(
+    value: Any,  # noqa: ANN401
+    kind: type,
+    name: str,
+    shape: tuple[int | None, ...],
+) -> np.ndarray:
     array = np.array(value)
-    if array.ndim != dimensions or array.dtype.kind not in ("i" if kind is int else "if"):
-        raise ValueError(f"`{name}` must be a {dimensions}-dimensional array of {kind.__name__}.")
+    if array.dtype.kind not in ("i" if kind is int else "if"):
+        raise ValueError(f"`{name}` must hold numbers of type {kind.__name__}.")
+    fits = len(shape) == array.ndim and all(
+        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        want = tuple("any" if n is None else n for n in shape)
+        raise ValueError(f"`{name}` must have shape {want}; it has {array.shape}.")
     return array.astype(np.int64 if kind is int else np.float64)

@@ -36,7 +36,7 @@ def hull_figure(energies: EnergySet, fit: Fit, states: GroundStates) -> Figure:
     axes.axvspan(0, fit.settings.x_focus, color=GREEN, alpha=0.07, lw=0, label="range of focus")
     axes.set_xlim(-0.02, 1.02)
     low = float(min(states.energies.min(), computed.min()))
-    axes.set_ylim(1.18 * low, -0.3 * low)
+    axes.set_ylim(1.18 * low, -0.5 * low)
     axes.set_xlabel(f"{energies.lattice.species[1]} fraction")
     axes.set_ylabel("formation energy (eV/atom)")
     axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
@@ -110,4 +110,5 @@ def _label_vertex(axes: Axes, states: GroundStates, i: int) -> None:
     axes.annotate(
         label, (states.fractions[i], states.energies[i]), xytext=(0, -13),
         textcoords="offset points", ha="center", fontsize=7, color=ORANGE,
+        bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
     )  # fmt: skip
