@@ -80,15 +80,24 @@ class LearnedEnergy:
     data_hash: str
 
 
-def load_energy(path: Path) -> LearnedEnergy:
+def load_energy(path: Path, *, member: int | None = None) -> LearnedEnergy:
     """Read a network written by `idnn.checkpoint.save_network`.
+
+    Args:
+        path: of the file.
+        member: one network of the committee; None for their mean.
 
     Raises:
         FileNotFoundError: there is no file.
+        ValueError: the committee has no such member.
         BadModelFile: it is truncated, of another format or of an unknown system.
     """
     header = read_header(path)
     network = load(path)
+    if member is not None:
+        if not 0 <= member < network.members:
+            raise ValueError(f"`member` must lie in [0, {network.members - 1}]; it is {member}.")
+        network = network.member(member).requires_grad_(False)
     return LearnedEnergy(
         f=network,
         system=network.system,

@@ -1,5 +1,7 @@
 """The coupled Cahn–Hilliard / Allen–Cahn equations as a stiff linear and a mild nonlinear part."""
 
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from idnn.checks import require_finite, require_positive
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from phasefield.grid import Grid
 
-CELLS_PER_CALL = 8192
+CELLS_PER_CALL = 4096
 """Cells handed to the free energy at once on a CPU, so that its temporaries stay in the cache."""
 
 CURVATURE_SAMPLE = 16384
@@ -70,6 +72,8 @@ class GradientFlow:
         fields: what each field is.
         site_volume: Ω, nm³ per site.
         stabiliser: Sᵢ, eV/site, one per field.
+        workers: threads that evaluate f on parts of the grid; the parts, and so the bits of the
+            result, do not depend on their number. None: one after the other.
     """
 
     grid: Grid
@@ -77,6 +81,7 @@ class GradientFlow:
     fields: tuple[OrderField, ...]
     site_volume: float = 1.0
     stabiliser: tuple[float, ...] = ()
+    workers: Executor | None = None
 
     def __post_init__(self) -> None:
         require_positive("site_volume", self.site_volume)
@@ -112,15 +117,12 @@ class GradientFlow:
 
     def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
         """∂f/∂uᵢ (eV/site) on every cell, gradient terms not included."""
-        cells = u.flatten(1)
-        out = torch.empty_like(cells)
-        for part, of_part in zip(self._parts(cells), self._parts(out), strict=True):
-            of_part.copy_(chemical_potential(self.f, part.T).T)
-        return out.reshape(u.shape)
+        parts = self._on_parts(lambda eta: chemical_potential(self.f, eta).T, u)
+        return torch.cat(parts, dim=1).reshape(u.shape)
 
     def energy(self, u: Float[Tensor, "field *space"]) -> Energy:
         """F of the discrete fields, gradients by Parseval's theorem; one evaluation of f."""
-        density = torch.cat([self.f(part.T) for part in self._parts(u.flatten(1))])
+        density = torch.cat(self._on_parts(self.f, u))
         unit = self.grid.cell_volume / self.site_volume
         modes = self.grid.transform(u).abs().square() * self.grid.k2 * self.grid.multiplicity
         half_kappa = self._column([field.kappa / 2 for field in self.fields])
@@ -159,9 +161,19 @@ class GradientFlow:
         column = torch.tensor(values, dtype=torch.float64, device=self.grid.device)
         return column.reshape(-1, *[1] * len(self.grid.shape))
 
-    def _parts(self, cells: Tensor) -> tuple[Tensor, ...]:
-        size = CELLS_PER_CALL if cells.device.type == "cpu" else cells.shape[1]
-        return torch.split(cells, size, dim=1)
+    def _on_parts(self, function: Callable[[Tensor], Tensor], u: Tensor) -> list[Tensor]:
+        """`function` of η [sample, d] on all cells, a part at a time."""
+        cells = u.flatten(1).T
+        size = CELLS_PER_CALL if cells.device.type == "cpu" else len(cells)
+        parts = torch.split(cells, size)
+        if self.workers is None:
+            return [function(part) for part in parts]
+
+        def without_graph(part: Tensor) -> Tensor:
+            with torch.no_grad():  # the setting is one of each thread
+                return function(part)
+
+        return list(self.workers.map(without_graph, parts))
 
 
 def _power_of_two_above(x: float) -> float:

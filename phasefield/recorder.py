@@ -39,7 +39,7 @@ class RunRecorder:
         self._directory = directory
         self._grid = grid
         self._names = tuple(names)
-        self._attributes = dict(attributes)
+        self._attributes = {"fields": list(names), **attributes}
         self._frames = 0
         self._rows = 0
 
@@ -93,4 +93,4 @@ class RunRecorder:
     @property
     def _arithmetic(self) -> str:
         device, threads = self._grid.device.type, torch.get_num_threads()
-        return f"torch {torch.__version__} on {device} with {threads} threads"
+        return f"torch {torch.__version__} on {device} with {threads} threads per operation"

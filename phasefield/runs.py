@@ -1,7 +1,9 @@
 """A run from its settings: equations, initial state, recorder; and the summary of its result."""
 
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -66,7 +68,8 @@ def prepare(settings: Settings) -> Run:
     u0 = _initial_state(settings, grid, _fields(settings))
     if system is not None:
         require_admissible(u0, system)
-    model = GradientFlow(grid, f, _fields(settings), settings.site_volume)
+    workers = ThreadPoolExecutor(os.cpu_count()) if grid.device.type == "cpu" else None
+    model = GradientFlow(grid, f, _fields(settings), settings.site_volume, workers=workers)
     threshold = settings.phases.threshold
     return Run(
         model=model,
@@ -147,7 +150,7 @@ def _energy(settings: Settings) -> tuple[FreeEnergy, System | None, dict[str, st
             f = BraggWilliams(ideal, torch.tensor(v, dtype=torch.float64))
             return f, FCC_L12, {}
         case LearnedSettings() as e:
-            learned = load_energy(e.model)
+            learned = load_energy(e.model, member=e.member)
             provenance = {"model_sha256": learned.sha256, "model_data_hash": learned.data_hash}
             return learned.f, learned.system, provenance
 

@@ -55,6 +55,8 @@ class LearnedSettings(_Table):
     kind: Literal["learned"]
     model: Path
     """Relative to the TOML file."""
+    member: Annotated[int, Field(ge=0)] | None = None
+    """One network of the committee; not given: their mean, at their joint cost."""
 
 
 class FieldSettings(_Table):

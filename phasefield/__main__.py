@@ -1,0 +1,141 @@
+"""Command line: run or resume a phase-field simulation, plot it, export it."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from phasefield.observe import Observation
+from phasefield.outputs import export_run, plot_run
+from phasefield.run_directory import exclusive
+from phasefield.runs import SUMMARY, execute
+from phasefield.settings import read_settings
+
+DESCRIPTION = """\
+Run or resume a periodic phase-field simulation:
+
+  python -m phasefield RUN.toml [--output DIR] [--model PATH] [--quiet]
+
+The same command continues a run that was stopped at any moment, with the same result. The run
+directory then holds fields.zarr (frames and history), checkpoint.safetensors, settings.json,
+summary.json, microstructure.png, history.png and animation.gif.
+
+Other commands:
+
+  python -m phasefield plot RUN_DIR      draw the figures and the animation again
+  python -m phasefield export RUN_DIR    write VTK files for ParaView
+
+Bad input ends with one message on stderr and exit status 2; so does a run that cannot go on.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
+    )
+    torch.set_num_threads(1)  # f is evaluated in parallel over parts of the grid instead
+    try:
+        options.act(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues the run.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    actions = {"plot": _plot_parser, "export": _export_parser}
+    name = arguments[0] if arguments else ""
+    if name in actions:
+        return actions[name]().parse_args(arguments[1:])
+    return _run_parser().parse_args(arguments)
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = _parser("", DESCRIPTION)
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="settings of the run")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="run directory, not the TOML's")
+    parser.add_argument("--model", type=Path, metavar="PATH", help="learned energy, not the TOML's")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no closing lines")
+    parser.set_defaults(act=_run)
+    return parser
+
+
+def _plot_parser() -> argparse.ArgumentParser:
+    parser = _parser(" plot", "Draw microstructure.png, history.png and animation.gif of a run.")
+    parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="run directory")
+    parser.set_defaults(act=_plot)
+    return parser
+
+
+def _export_parser() -> argparse.ArgumentParser:
+    parser = _parser(" export", "Write every frame of a run as VTK image data (.vti, .pvd).")
+    parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="run directory")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to (default: RUN_DIR/vtk)"
+    )
+    parser.set_defaults(act=_export)
+    return parser
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m phasefield{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and every refusal")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    settings = read_settings(options.run, output=options.output, model=options.model)
+    with (
+        exclusive(settings.output),
+        tqdm(
+            total=settings.time.end,
+            disable=options.quiet,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+        ) as bar,
+    ):
+
+        def show(now: Observation) -> None:
+            bar.set_description_str(f"t = {now.time:.4g}", refresh=False)
+            bar.set_postfix_str(
+                f"F {now.free_energy:.2f}, step {now.dt:.2g}, {now.evaluations} evaluations",
+                refresh=False,
+            )
+            bar.update(now.time - bar.n)
+
+        summary = execute(settings, [show])
+        paths = plot_run(settings.output)
+    if not options.quiet:
+        print(
+            f"t = {summary['time']:g} after {summary['steps']} steps in {summary['wall_s']:.0f} s; "
+            f"F from {summary['free_energy_start']:.6g} to {summary['free_energy_end']:.6g} "
+            f"{summary['free_energy_unit']}; ordered {summary['fraction_ordered']:.1%}."
+        )
+        for path in (settings.output / SUMMARY, *paths):
+            print(path)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    for path in plot_run(options.directory):
+        print(path)
+
+
+def _export(options: argparse.Namespace) -> None:
+    print(export_run(options.directory, options.output or options.directory / "vtk"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
