@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
+from pymatgen.core.structure import StructureError
 
 from sampling.mapping import Crystal, NotOnLattice, map_to_lattice
 from sampling.ordering import Ordering, ParentLattice
@@ -112,14 +113,13 @@ def _json_entries(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str,
     text = path.read_text()
     try:
         whole = json.loads(text)
-        header = {k: v for k, v in whole.items() if k != "structures"}
-        rows = [(f"{path}, structure {i}", row) for i, row in enumerate(whole["structures"])]
     except json.JSONDecodeError:
+        whole = None
+    if isinstance(whole, dict) and isinstance(whole.get("structures"), list):
+        header = {key: value for key, value in whole.items() if key != "structures"}
+        rows = [(f"{path}, structure {i}", row) for i, row in enumerate(whole["structures"])]
+    else:
         header, rows = _json_lines(path, text)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"`{path}` must hold one structure per line, or an object with `structures`."
-        ) from error
     if not rows:
         raise ValueError(f"`{path}` holds no structures.")
     return header, rows
@@ -151,7 +151,7 @@ def _record(where: str, entry: dict[str, Any]) -> _Record:
         energy = float(entry["energy"])
     except KeyError as error:
         raise ValueError(f"`{where}` lacks {error} (or `structure`).") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, StructureError) as error:
         raise ValueError(f"`{where}`: the structure cannot be read: {error}") from error
     return _checked(_Record(where, str(entry["id"]), structure, energy, str(entry["method"])))
 
@@ -252,9 +252,8 @@ def _refuse_duplicates(
 
 
 def _same(lattice: ParentLattice, first: Ordering, second: Ordering) -> bool:
-    return StructureMatcher(scale=False).fit(
-        to_structure(lattice, first), to_structure(lattice, second)
-    )
+    crystals = (to_structure(lattice, ordering) for ordering in (first, second))
+    return bool(StructureMatcher(scale=False).fit(*crystals))
 
 
 def to_structure(lattice: ParentLattice, ordering: Ordering) -> Structure:

@@ -1,6 +1,6 @@
 """From atoms in space to sites of a parent lattice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,6 +12,9 @@ from sampling.ordering import Ordering, ParentLattice
 STRAIN = 0.1
 """Largest principal stretch, beside the volume's, at which a cell still counts as the parent's.
 The Bain path from fcc (c/a = 1) to bcc (c/a = 1/√2) reaches 0.21: halfway belongs to neither."""
+
+SMALL_STRAIN = 0.02
+"""Stretch of most relaxed orderings: searched first."""
 
 ALIGNED = 1e-3
 """Strain below which a cell is taken as oriented like the lattice, and no rotation is sought."""
@@ -48,8 +51,15 @@ def map_to_lattice(crystal: Crystal, lattice: ParentLattice) -> Ordering:
             atom is far from every site; the message names the atom and its distance.
     """
     occupation = _occupation(crystal, lattice)
-    supercell = _supercell(crystal, lattice)
-    return Ordering(supercell, _sites(crystal, lattice, supercell), occupation)
+    misfit: NotOnLattice | None = None
+    for supercell in _supercells(crystal, lattice):
+        try:
+            return Ordering(supercell, _sites(crystal, lattice, supercell), occupation)
+        except NotOnLattice as error:
+            misfit = misfit or error
+    raise misfit or NotOnLattice(
+        f"its cell is no supercell of the lattice within a strain of {STRAIN:g}"
+    )
 
 
 def _occupation(crystal: Crystal, lattice: ParentLattice) -> Int[np.ndarray, " site"]:
@@ -61,20 +71,22 @@ def _occupation(crystal: Crystal, lattice: ParentLattice) -> Int[np.ndarray, " s
     return np.array([lattice.species.index(name) for name in crystal.species])
 
 
-def _supercell(crystal: Crystal, lattice: ParentLattice) -> Int[np.ndarray, "3 3"]:
-    """Integer S with cell = S P F, F nearly a rotation: F = 1 if that fits, else the closest."""
+def _supercells(crystal: Crystal, lattice: ParentLattice) -> Iterator[Int[np.ndarray, "3 3"]]:
+    """Integers S with cell = S P F: first F = 1, then rotations by growing strain.
+
+    A cell may also fit the lattice in a wrong orientation (a coincidence lattice), so that only
+    its atoms can tell; hence several. Small strains are tried first because they are quick.
+    """
     primitive = _scaled_primitive(crystal, lattice)
     as_given = np.rint(crystal.cell @ np.linalg.inv(primitive)).astype(np.int64)
     if _strain(crystal.cell, as_given, primitive) < ALIGNED:
-        return as_given
-    candidates = _turned(crystal.cell, primitive)
-    strains = [_strain(crystal.cell, s, primitive) for s in candidates]
-    if not min(strains, default=np.inf) <= STRAIN:
-        raise NotOnLattice(
-            f"its cell is no supercell of the lattice within a strain of {STRAIN:g} "
-            f"(closest: {min(strains, default=np.inf):.3g})"
-        )
-    return candidates[int(np.argmin(strains))]
+        yield as_given
+    for tolerance in (SMALL_STRAIN, STRAIN):
+        candidates = _turned(crystal.cell, primitive, tolerance)
+        strains = np.array([_strain(crystal.cell, s, primitive) for s in candidates])
+        for i in np.argsort(strains):
+            if strains[i] <= tolerance:
+                yield candidates[i]
 
 
 def _scaled_primitive(crystal: Crystal, lattice: ParentLattice) -> Float[np.ndarray, "3 3"]:
@@ -84,30 +96,30 @@ def _scaled_primitive(crystal: Crystal, lattice: ParentLattice) -> Float[np.ndar
 
 
 def _turned(
-    cell: Float[np.ndarray, "3 3"], primitive: Float[np.ndarray, "3 3"]
+    cell: Float[np.ndarray, "3 3"], primitive: Float[np.ndarray, "3 3"], tolerance: float
 ) -> list[Int[np.ndarray, "3 3"]]:
-    """Supercells whose vectors have the lengths and angles of `cell`, within the strain allowed."""
+    """Supercells whose vectors have the lengths and angles of `cell` within the tolerance."""
     order = np.argsort(np.linalg.norm(cell, axis=1))  # short vectors first: fewest candidates
-    a, b, c = (_similar(vector, primitive) for vector in cell[order])
+    a, b, c = (_similar(vector, primitive, tolerance) for vector in cell[order])
     dots = cell[order] @ cell[order].T
     found: list[Int[np.ndarray, "3 3"]] = []
     for first in a:
-        fitting_c = c[_fits(c, first, primitive, dots[2, 0])]
-        for second in b[_fits(b, first, primitive, dots[1, 0])]:
-            thirds = fitting_c[_fits(fitting_c, second, primitive, dots[2, 1])]
+        fitting_c = c[_fits(c, first, primitive, dots[2, 0], tolerance)]
+        for second in b[_fits(b, first, primitive, dots[1, 0], tolerance)]:
+            thirds = fitting_c[_fits(fitting_c, second, primitive, dots[2, 1], tolerance)]
             found += [np.array([first, second, third])[np.argsort(order)] for third in thirds]
     return found
 
 
 def _similar(
-    vector: Float[np.ndarray, "3"], primitive: Float[np.ndarray, "3 3"]
+    vector: Float[np.ndarray, "3"], primitive: Float[np.ndarray, "3 3"], tolerance: float
 ) -> Int[np.ndarray, "k 3"]:
-    """Lattice vectors as long as `vector` within the strain allowed."""
-    longest = np.linalg.norm(vector) * (1 + STRAIN)
+    """Lattice vectors as long as `vector` within the tolerance."""
+    longest = np.linalg.norm(vector) * (1 + tolerance)
     reach = np.floor(longest * np.linalg.norm(np.linalg.inv(primitive), axis=0)).astype(int)
     vectors = np.array(list(product(*(range(-r, r + 1) for r in reach))))
     lengths = np.linalg.norm(vectors @ primitive, axis=1)
-    return vectors[np.abs(lengths / np.linalg.norm(vector) - 1) <= STRAIN]
+    return vectors[np.abs(lengths / np.linalg.norm(vector) - 1) <= tolerance]
 
 
 def _fits(
@@ -115,12 +127,13 @@ def _fits(
     other: Int[np.ndarray, "3"],
     primitive: Float[np.ndarray, "3 3"],
     dot: float,
+    tolerance: float,
 ) -> Bool[np.ndarray, " k"]:
-    """Whether each vector's scalar product with `other` is `dot`, within the strain allowed."""
+    """Whether each vector's scalar product with `other` is `dot` within the tolerance."""
     have = vectors @ primitive
     there = other @ primitive
     lengths = np.linalg.norm(have, axis=1) * np.linalg.norm(there)
-    return np.abs(have @ there - dot) <= 2 * STRAIN * lengths
+    return np.abs(have @ there - dot) <= 2 * tolerance * lengths
 
 
 def _strain(
