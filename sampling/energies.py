@@ -252,8 +252,8 @@ def _refuse_duplicates(
 
 
 def _same(lattice: ParentLattice, first: Ordering, second: Ordering) -> bool:
-    crystals = (to_structure(lattice, ordering) for ordering in (first, second))
-    return bool(StructureMatcher(scale=False).fit(*crystals))
+    one, other = to_structure(lattice, first), to_structure(lattice, second)
+    return bool(StructureMatcher(scale=False).fit(one, other))
 
 
 def to_structure(lattice: ParentLattice, ordering: Ordering) -> Structure:
