@@ -103,22 +103,31 @@ def hessian(samples: Samples) -> Estimate:
     Exactly dμ/d⟨η⟩ of the box's own μ, by linear response. NaN at a point where the fluctuations
     of some order parameter rest on a single walker or on none.
     """
-    walkers = samples.eta.shape[2]
+    replicates = hessian_replicates(samples)
+    whole, left_out = replicates[:, 0], replicates[:, 1:]
+    walkers = left_out.shape[1]
+    return Estimate(walkers * whole - (walkers - 1) * left_out.mean(1), jackknife_stderr(left_out))
+
+
+def hessian_replicates(samples: Samples) -> Float[np.ndarray, "batch replicate d d"]:
+    """H of all walkers, then with each walker left out in turn (eV per site)."""
     first, second, count = _moments(samples)
-    whole = _inverse_covariance(first.sum(1), second.sum(1), count)
+    whole = _inverse_covariance(first.sum(1, keepdims=True), second.sum(1, keepdims=True), count)
     left_out = _inverse_covariance(
         first.sum(1, keepdims=True) - first,
         second.sum(1, keepdims=True) - second,
         count - samples.eta.shape[1],
     )
-    mean = left_out.mean(1)
-    spread = ((left_out - mean[:, None]) ** 2).sum(1) * (walkers - 1) / walkers
     thermal = BOLTZMANN_EV * samples.temperature / samples.sites
-    stiffness = samples.umbrella.stiffness[..., None] * np.eye(mean.shape[-1])
-    return Estimate(
-        thermal * (walkers * whole - (walkers - 1) * mean) - 2 * stiffness,
-        thermal * np.sqrt(spread),
-    )
+    stiffness = samples.umbrella.stiffness[:, None, :, None] * np.eye(first.shape[-1])
+    return thermal * np.concatenate([whole, left_out], axis=1) - 2 * stiffness
+
+
+def jackknife_stderr(left_out: Float[np.ndarray, "batch walker *rest"]) -> np.ndarray:
+    """Standard error from estimates with one walker left out each."""
+    walkers = left_out.shape[1]
+    deviation = left_out - left_out.mean(1, keepdims=True)
+    return np.sqrt((deviation**2).sum(1) * (walkers - 1) / walkers)
 
 
 def _stiffening(samples: Samples) -> Float[np.ndarray, "batch d d"]:

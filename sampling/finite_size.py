@@ -1,9 +1,9 @@
-"""What a finite box adds to the umbrella's mean force, exact for ideal mixing per sublattice."""
+"""What a finite box adds to the umbrella's mean force: exact for ideal mixing, and interactions."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
 
 from idnn.units import BOLTZMANN_EV
@@ -19,7 +19,7 @@ class Excess:
     slope: Float[np.ndarray, "*batch d"]
 
 
-def force_excess(
+def ideal_excess(
     mean: Float[np.ndarray, "*batch d"],
     stiffness: Float[np.ndarray, "*batch d"],
     *,
@@ -64,6 +64,50 @@ def force_excess(
         force=thermal / dimension * (field - ideal) - 2 * stiffness * mean,
         slope=thermal / dimension * curvature - 2 * stiffness,
     )
+
+
+def interaction_excess(
+    mean: Float[np.ndarray, "*batch d"],
+    hessian: Float[np.ndarray, "*batch d d"],
+    stiffness: Float[np.ndarray, "*batch d d"],
+    *,
+    temperature: float,
+    sites: int,
+) -> Float[np.ndarray, "*batch d"]:
+    """What interactions add to `ideal_excess`, to leading order in 1/N (eV per box site).
+
+    A canonical box has f_N = f − (k_BT/2N) ln det H, and averaging over the umbrella adds its own
+    anharmonic term: (k_BT/2N) tr[((2A + H)⁻¹ − H⁻¹) ∂H] in all. Of it the part with the measured
+    H is taken, less the same with ideal mixing's; ∂H is ideal mixing's in both.
+
+    Args:
+        mean: ⟨x⟩ of each sublattice, strictly between 0 and 1.
+        hessian: ∂²f/∂x² (eV per box site), positive definite.
+        stiffness: A = QᵀΦQ (eV per box site).
+        temperature: K.
+        sites: N, of the whole box.
+    """
+    dimension = mean.shape[-1]
+    thermal = BOLTZMANN_EV * temperature
+    curvature = thermal / dimension / (mean * (1 - mean))
+    skewness = thermal / dimension * (1 / (1 - mean) ** 2 - 1 / mean**2)
+    own = np.einsum("...ss->...s", stiffness)
+    real = np.linalg.inv(2 * stiffness + hessian) - np.linalg.inv(hessian)
+    ideal = 1 / (2 * own + curvature) - 1 / curvature
+    return thermal / (2 * sites) * skewness * (np.einsum("...ss->...s", real) - ideal)
+
+
+def stiffer_than_ideal(
+    hessian: Float[np.ndarray, "*batch d d"], *, temperature: float
+) -> Bool[np.ndarray, "*batch"]:
+    """Whether ∂²f/∂x² exceeds 4k_BT/d, an ideal solution's softest; NaN does not.
+
+    A state as stiff as that is homogeneous, and expansions about it in 1/N make sense.
+    """
+    softest = 4 * BOLTZMANN_EV * temperature / hessian.shape[-1]
+    known = np.all(np.isfinite(hessian), axis=(-2, -1))
+    safe = np.where(known[..., None, None], hessian, 0.0)
+    return np.linalg.eigvalsh(safe).min(-1) > softest
 
 
 def _field(

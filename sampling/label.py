@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from idnn.order_parameters import FCC_L12
 from sampling.ensemble import Samples, Schedule, sample
-from sampling.estimate import Estimate, chemical_potential, ergodic_mean, hessian
+from sampling.estimate import (
+    Estimate,
+    chemical_potential,
+    ergodic_mean,
+    hessian,
+    hessian_replicates,
+    jackknife_stderr,
+)
 from sampling.expansion import ClusterExpansion
-from sampling.finite_size import force_excess
+from sampling.finite_size import ideal_excess, interaction_excess, stiffer_than_ideal
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels import cpu
 from sampling.lattice import Supercell
@@ -64,6 +71,8 @@ class LabelledPoint:
         effective: independent records of each order parameter.
         acceptance: share of attempted flips accepted.
         ergodic: whether the walkers agree on ⟨η⟩ and ⟨E⟩.
+        stiff: whether H exceeds an ideal solution's softest; only then does the correction hold a
+            term for the interactions.
         seed: of the run.
         point_seed: of the point.
         schedule: walkers and sweeps.
@@ -82,6 +91,7 @@ class LabelledPoint:
     effective: Float[np.ndarray, " d"]
     acceptance: float
     ergodic: bool
+    stiff: bool
     seed: int
     point_seed: int
     schedule: Schedule
@@ -133,21 +143,23 @@ def _label_block(
 
 def _estimates(samples: Samples) -> list[LabelledPoint]:
     eta, energy = ergodic_mean(samples.eta), ergodic_mean(samples.energy[..., None])
-    mu, curvature = chemical_potential(samples), hessian(samples)
-    force, slope = _finite_size(samples, eta.mean.value)
-    known = np.isfinite(force)
+    mu, excess = chemical_potential(samples), _box_excess(samples, eta.mean.value)
+    known = np.all(np.isfinite(excess.force), axis=-1)
     return [
         LabelledPoint(
             eta=Estimate(eta.mean.value[i], eta.mean.stderr[i]),
-            mu=Estimate(mu.value[i] - force[i], mu.stderr[i]),
+            mu=Estimate(
+                mu.value[i] - excess.force[i], np.hypot(mu.stderr[i], excess.force_stderr[i])
+            ),
             mu_raw=mu.value[i],
-            correction=-force[i],
-            hessian=Estimate(curvature.value[i] - slope[i], curvature.stderr[i]),
+            correction=-excess.force[i],
+            hessian=Estimate(excess.hessian.value[i], excess.hessian.stderr[i]),
             energy=Estimate(energy.mean.value[i, 0], energy.mean.stderr[i, 0]),
             tau=eta.tau[i] * samples.schedule.stride,
             effective=eta.effective[i],
             acceptance=float(samples.acceptance[i]),
-            ergodic=bool(eta.ergodic[i].all() and energy.ergodic[i].all() and known[i].all()),
+            ergodic=bool(eta.ergodic[i].all() and energy.ergodic[i].all() and known[i]),
+            stiff=bool(excess.stiff[i]),
             seed=samples.seed,
             point_seed=samples.point_seeds[i],
             schedule=samples.schedule,
@@ -155,25 +167,54 @@ def _estimates(samples: Samples) -> list[LabelledPoint]:
             kernel=cpu.NAME,
             wall_s=0.0,
         )
-        for i in range(len(force))
+        for i in range(len(known))
     ]
 
 
-def _finite_size(
-    samples: Samples, eta: Float[np.ndarray, "batch d"]
-) -> tuple[Float[np.ndarray, "batch d"], Float[np.ndarray, "batch d d"]]:
-    """The box's excess of ∂f/∂η and of ∂²f/∂η²; NaN where a sublattice never changed."""
-    inverse = np.linalg.inv(samples.umbrella.system.q.numpy())
+@dataclass(frozen=True, eq=False)
+class _BoxExcess:
+    """What the box adds to ∂f/∂η, with the error of its estimate, and H freed of it."""
+
+    force: Float[np.ndarray, "batch d"]
+    force_stderr: Float[np.ndarray, "batch d"]
+    hessian: Estimate
+    stiff: Bool[np.ndarray, " batch"]
+
+
+def _box_excess(samples: Samples, eta: Float[np.ndarray, "batch d"]) -> _BoxExcess:
+    """NaN where a sublattice never changed; interactions enter where the state is stiff."""
+    q = samples.umbrella.system.q.numpy()
+    inverse = np.linalg.inv(q)
+    stiffness = samples.umbrella.sublattice_stiffness
+    conditions = {"temperature": samples.temperature}
     fractions = eta @ inverse.T
     changed = ((fractions > 0) & (fractions < 1)).all(-1)
-    stiffness = np.einsum("bss->bs", samples.umbrella.sublattice_stiffness)
-    force, slope = np.full_like(eta, np.nan), np.full((*eta.shape, eta.shape[-1]), np.nan)
-    excess = force_excess(
+    force, slope = np.full_like(eta, np.nan), np.full_like(stiffness, np.nan)
+    ideal = ideal_excess(
         fractions[changed],
-        stiffness[changed],
-        temperature=samples.temperature,
-        sites=samples.sites // eta.shape[-1],
+        np.einsum("bss->bs", stiffness)[changed],
+        sites=samples.sites // len(q),
+        **conditions,
     )
-    force[changed] = excess.force @ inverse
-    slope[changed] = np.einsum("si,bs,sj->bij", inverse, excess.slope, inverse)
-    return force, slope
+    force[changed] = ideal.force
+    slope[changed] = ideal.slope[..., None] * np.eye(len(q))
+
+    curvature = hessian(samples)
+    curvature = replace(
+        curvature, value=curvature.value - np.einsum("si,bst,tj->bij", inverse, slope, inverse)
+    )
+    stiff = stiffer_than_ideal(q.T @ curvature.value @ q, **conditions)
+    # The jackknife's replicates carry the noise of H into the error of the correction.
+    replicates = q.T @ hessian_replicates(samples)[stiff] @ q - slope[stiff, None]
+    replicates[:, 0] = q.T @ curvature.value[stiff] @ q
+    interaction = interaction_excess(
+        np.broadcast_to(fractions[stiff, None], replicates.shape[:-1]),
+        replicates,
+        np.broadcast_to(stiffness[stiff, None], replicates.shape),
+        sites=samples.sites,
+        **conditions,
+    )
+    force[stiff] += interaction[:, 0]
+    force_stderr = np.zeros_like(force)
+    force_stderr[stiff] = jackknife_stderr(interaction[:, 1:] @ inverse)
+    return _BoxExcess(force @ inverse, force_stderr, curvature, stiff)
