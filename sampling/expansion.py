@@ -164,18 +164,19 @@ def cluster_sums(
     orbits: Sequence[Orbit], orderings: Sequence[Ordering]
 ) -> Float[np.ndarray, "sample parameter"]:
     """Rows [1, Σ_clusters Π spins / sites of each orbit]: the energy is their product with J."""
-    return np.array([_row(orbits, ordering) for ordering in orderings])
-
-
-def _row(orbits: Sequence[Orbit], ordering: Ordering) -> Float[np.ndarray, " parameter"]:
-    spin = 1.0 - 2.0 * ordering.occupation
-    cells = ordering.sites[ordering.sites[:, 3] == ordering.sites[0, 3]].copy()
-    cells[:, 3] = 0
-    sums = [
-        spin[ordering.index(cells[:, None, None] + orbit.clusters)].prod(-1).sum()
-        for orbit in orbits
-    ]
-    return np.array([1.0, *(total / len(spin) for total in sums)])
+    members = np.concatenate([orbit.clusters.reshape(-1, 4) for orbit in orbits])
+    ends = np.cumsum([orbit.clusters.shape[0] * orbit.order for orbit in orbits])
+    rows = []
+    for ordering in orderings:
+        spin = 1.0 - 2.0 * ordering.occupation
+        cells = ordering.sites[ordering.sites[:, 3] == ordering.sites[0, 3]] * [1, 1, 1, 0]
+        around = np.split(spin[ordering.index(cells[:, None] + members)], ends[:-1], axis=1)
+        sums = [
+            values.reshape(len(cells), -1, orbit.order).prod(-1).sum()
+            for orbit, values in zip(orbits, around, strict=True)
+        ]
+        rows.append([1.0, *(total / len(spin) for total in sums)])
+    return np.array(rows)
 
 
 def _read_document(path: Path) -> dict[str, Any]:

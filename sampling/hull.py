@@ -12,12 +12,12 @@ def lower_hull(
     Of points on one straight edge only the ends are vertices, of equal points only the first.
     """
     hull: list[int] = []
-    for i in np.lexsort((energy, x)):
+    for i in np.lexsort((energy, x)).tolist():
         if hull and x[i] == x[hull[-1]]:
             continue
         while len(hull) > 1 and _is_above(x, energy, hull[-2], hull[-1], i):
             hull.pop()
-        hull.append(int(i))
+        hull.append(i)
     return np.array(hull)
 
 
