@@ -49,11 +49,12 @@ def plot_microstructure(
         _plot_line(fields, spacing, title, path)
         return
     value, phase = _plane(fields[0]), _plane(phases)
-    figure = Figure(figsize=(10.4, 5.3), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.7))
     left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.01, right=0.885, bottom=0.02, top=0.88, wspace=0.36)
     extent = (0, value.shape[0] * spacing, 0, value.shape[1] * spacing)
     image = left.imshow(value.T, origin="lower", extent=extent, cmap=COMPOSITION_COLOURS)
-    bar = figure.colorbar(image, ax=left, shrink=0.86, pad=0.02)
+    bar = figure.colorbar(image, cax=left.inset_axes((1.025, 0, 0.04, 1)))
     bar.outline.set_visible(False)
     bar.set_label("composition c (site fraction)")
     colours = ListedColormap(PHASE_COLOURS[: len(labels)])
@@ -84,7 +85,7 @@ def plot_microstructure(
         axes.set_xticks([])
         axes.set_yticks([])
         _scale_bar(axes, extent[1], extent[3])
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, y=0.975)
     _save(figure, path)
 
 
