@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8, UInt32
 
 from idnn.checks import require_positive
 from idnn.units import BOLTZMANN_EV
@@ -196,7 +196,7 @@ def _walkers(
 
 def _start(
     hamiltonian: ClusterHamiltonian, seed: np.random.SeedSequence
-) -> tuple[Int[np.ndarray, " site"], Int[np.ndarray, " word"]]:
+) -> tuple[UInt8[np.ndarray, " site"], UInt32[np.ndarray, " word"]]:
     """Occupation of a walker whose sublattices are filled to fractions drawn uniformly."""
     random = np.random.default_rng(seed)
     box = hamiltonian.supercell

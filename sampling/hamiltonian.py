@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from idnn.checks import require_finite, require_in_range
 from idnn.order_parameters import System
@@ -18,12 +18,14 @@ from sampling.lattice import Supercell
 class Hamiltonian(Protocol):
     """Energy (eV) of occupations, and the cost of changing one site."""
 
-    def energy(self, occupation: Int[np.ndarray, "walker site"]) -> Float[np.ndarray, " walker"]:
+    def energy(
+        self, occupation: Integer[np.ndarray, "walker site"]
+    ) -> Float[np.ndarray, " walker"]:
         """Energy of the whole box (eV)."""
         ...
 
     def flip_cost(
-        self, occupation: Int[np.ndarray, "walker site"], site: int
+        self, occupation: Integer[np.ndarray, "walker site"], site: int
     ) -> Float[np.ndarray, " walker"]:
         """Energy (eV) gained by giving `site` the other species."""
         ...
@@ -106,13 +108,15 @@ class ClusterHamiltonian:
             ),
         )
 
-    def energy(self, occupation: Int[np.ndarray, "walker site"]) -> Float[np.ndarray, " walker"]:
+    def energy(
+        self, occupation: Integer[np.ndarray, "walker site"]
+    ) -> Float[np.ndarray, " walker"]:
         """Energy of the whole box (eV)."""
         sites = len(self.supercell.sites)
         return self.constant * sites + self.quantum * self.energy_quanta(occupation)
 
     def energy_quanta(
-        self, occupation: Int[np.ndarray, "walker site"]
+        self, occupation: Integer[np.ndarray, "walker site"]
     ) -> Int[np.ndarray, " walker"]:
         """Energy without the constant, in quanta."""
         filled = np.ascontiguousarray(occupation.T, dtype=np.uint8)
@@ -128,7 +132,7 @@ class ClusterHamiltonian:
         return total
 
     def flip_cost(
-        self, occupation: Int[np.ndarray, "walker site"], site: int
+        self, occupation: Integer[np.ndarray, "walker site"], site: int
     ) -> Float[np.ndarray, " walker"]:
         """Energy (eV) gained by giving `site` the other species."""
         spin = 1 - 2 * occupation.astype(np.int64)
@@ -166,7 +170,7 @@ class Umbrella:
 
     def energy(self, eta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch"]:
         """V/N (eV per site)."""
-        return (self.stiffness * (eta - self.centre) ** 2).sum(-1)
+        return np.asarray((self.stiffness * (eta - self.centre) ** 2).sum(-1))
 
     def chemical_potential(
         self, mean: Float[np.ndarray, "*batch d"]

@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from idnn.order_parameters import System
 
@@ -62,7 +62,7 @@ class Supercell:
         """N_s."""
         return self.cells**3
 
-    def filled(self, occupation: Int[np.ndarray, "*batch site"]) -> Int[np.ndarray, "*batch d"]:
+    def filled(self, occupation: Integer[np.ndarray, "*batch site"]) -> Int[np.ndarray, "*batch d"]:
         """Occupied sites of each sublattice."""
         by_sublattice = occupation.reshape(*occupation.shape[:-1], -1, self.sites_per_sublattice)
         return by_sublattice.sum(-1, dtype=np.int64)
