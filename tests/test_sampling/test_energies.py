@@ -221,6 +221,17 @@ def test_a_rotated_strained_shaken_crystal_maps_onto_the_ordering_it_came_from(p
     )
 
 
+def test_the_origin_is_not_where_the_first_atom_happens_to_sit():
+    ordering = build(PROTOTYPES[2], invert=False)
+    ideal = to_structure(LATTICE, ordering)
+    apart = np.array([[0.45, 0, 0], [-0.45, 0, 0], [0, 0, 0], [0, 0, 0]])
+    moved = ideal.cart_coords + apart
+    species = tuple(site.species_string for site in ideal)
+    cell = ideal.lattice.matrix
+    mapped = map_to_lattice(Crystal(cell, moved @ np.linalg.inv(cell), species), LATTICE)
+    assert names(LATTICE, [mapped]) == ("L1_2 Ni3Al",)
+
+
 def test_bcc_is_not_taken_for_fcc():
     b2 = Crystal(2.88 * np.eye(3), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), ("Ni", "Al"))
     with pytest.raises(NotOnLattice, match="no supercell of the lattice"):

@@ -158,6 +158,8 @@ def test_weights_favour_the_focus_and_the_hull(eam):
     assert np.ptp(on_hull_inside) < 1e-9
     on_hull_outside = weights[(above < 1e-9) & (x > 0.4)]
     assert on_hull_outside == pytest.approx(0.1 * on_hull_inside[0])
+    far = (x <= 0.4) & (np.abs(above - 0.1) < 0.01)
+    assert weights[far] == pytest.approx(on_hull_inside[0] / (1 + (above[far] / 0.1) ** 2))
     assert weights.mean() == pytest.approx(1)
 
 
