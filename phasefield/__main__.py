@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from idnn.files import exclusive
 from phasefield.observe import Observation
 from phasefield.outputs import export_run, plot_run
-from phasefield.run_directory import exclusive
 from phasefield.runs import SUMMARY, execute
 from phasefield.settings import read_settings
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from idnn.checkpoint import write_atomically
+from idnn.files import write_atomically
 from phasefield.adaptive import State
 from phasefield.models import Energy
 

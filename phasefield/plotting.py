@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image, ImageDraw
 
-from idnn.checkpoint import write_atomically
+from idnn.files import write_atomically
 
 PHASE_COLOURS = ("#e8e8e4", "#0072b2", "#e69f00", "#009e73", "#cc79a7")
 """Matrix, then four phases; told apart with any colour vision (Okabe & Ito 2008)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from idnn.files import CannotWrite
 from phasefield.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from phasefield.files import append_frame, append_history, create_trajectory, cut_trajectory
 from phasefield.grid import Grid
@@ -15,12 +16,8 @@ from phasefield.solve import Record
 _log = logging.getLogger(__name__)
 
 
-class CannotWrite(RuntimeError):
-    """The disk refused a write; what was recorded before is intact."""
-
-
 class RunRecorder:
-    """Keeps records in a run directory; used under `run_directory.exclusive`.
+    """Keeps records in a run directory; used under `idnn.files.exclusive`.
 
     A frame and the steps that led to it are appended to the trajectory first; the checkpoint that
     counts them is renamed into place last. What lies beyond its counts is cut off when the run is

@@ -1,63 +1,36 @@
-"""A run's directory: one writer at a time, one set of settings for good."""
+"""A run's directory belongs to one set of settings for good."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from idnn.checkpoint import write_atomically
+from idnn.files import write_atomically
 
 SETTINGS_FILE = "settings.json"
-LOCK_FILE = "run.lock"
-
-
-class RunInUse(RuntimeError):
-    """Another process is writing to the same run directory."""
-
-
-@contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
-    """Hold the directory's lock; the system frees it when the process ends, however it ends.
-
-    Raises:
-        RunInUse: another process holds it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / LOCK_FILE).open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise RunInUse(
-                f"{directory} is in use by process {stream.read().strip() or 'unknown'}; "
-                "wait for it, or choose another --output."
-            ) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
 
 
 def claim(directory: Path, settings: Mapping[str, Any]) -> None:
     """Write `settings` into a new run directory, or check that they are the ones it was begun with.
 
+    The caller holds `idnn.files.exclusive`: what a killed process left half-written is removed.
+
     Raises:
         ValueError: the directory holds a run of other settings, or files that are not a run.
     """
+    for leftover in directory.glob("*.tmp"):
+        leftover.unlink()
     path = directory / SETTINGS_FILE
     if path.exists():
         _require_same(directory, read_run_settings(directory), settings)
         return
-    others = sorted(p.name for p in directory.iterdir() if p.name != LOCK_FILE)
+    others = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
     if others:
         raise ValueError(
             f"`output`: {directory} is not a run directory, and not empty (it holds {others[0]}); "
             "choose another --output."
         )
-    write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
+    write_atomically(path, json.dumps(settings, indent=2) + "\n")
 
 
 def read_run_settings(directory: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 import xarray
 from torch import Tensor
 
-from idnn.checkpoint import write_atomically
+from idnn.files import write_atomically
 from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
 from phasefield.adaptive import StepControl
@@ -102,7 +102,7 @@ def execute(settings: Settings, observers: Sequence[Observer] = ()) -> dict[str,
     history = open_history(settings.output)
     summary = summarise(history, run, settings) | {"wall_s": round(solution.wall_s, 3)}
     content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(settings.output / SUMMARY, content.encode())
+    write_atomically(settings.output / SUMMARY, content)
     return summary
 
 

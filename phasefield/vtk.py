@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from idnn.checkpoint import write_atomically
+from idnn.files import write_atomically
 
 
 def write_image(path: Path, spacing: float, arrays: Mapping[str, np.ndarray]) -> None:
@@ -37,7 +37,7 @@ def write_image(path: Path, spacing: float, arrays: Mapping[str, np.ndarray]) ->
 </ImageData>
 </VTKFile>
 """
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
 
 
 def write_collection(path: Path, files: Sequence[tuple[float, str]]) -> None:
@@ -52,7 +52,7 @@ def write_collection(path: Path, files: Sequence[tuple[float, str]]) -> None:
 </Collection>
 </VTKFile>
 """
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
 
 
 def _encoded(values: np.ndarray) -> str:

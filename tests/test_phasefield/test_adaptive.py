@@ -1,0 +1,146 @@
+"""Adaptive steps: stops met exactly, tolerance kept, rising energies and dead ends refused."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from phasefield.adaptive import StepControl, Stepper, StepTooSmall
+from phasefield.free_energies import DoubleWell
+from phasefield.grid import Grid
+from phasefield.integrators import Attempt, etdrk2, etdrk4, semi_implicit_euler
+from phasefield.models import GradientFlow, OrderField
+from phasefield.observe import AboveThreshold
+from phasefield.solve import InMemory, solve
+
+
+@pytest.fixture(scope="module")
+def model():
+    field = OrderField("c", True, 5.0, 2.0)
+    return GradientFlow(Grid((48,), 1.0), DoubleWell(5.0, 0.3, 0.7), (field,))
+
+
+@pytest.fixture(scope="module")
+def u0(model):
+    x = model.grid.cell_centres()[0]
+    return (0.5 + 0.02 * torch.cos(2 * math.pi * x / 48) + 0.03 * torch.sin(math.pi * x / 8))[None]
+
+
+def at(model, u0, time, **control):
+    return solve(model, u0, [time], AboveThreshold(0.5), control=StepControl(**control))
+
+
+def test_every_output_time_is_met_exactly_and_recorded(model, u0):
+    memory, times = InMemory(), [0.1, 0.3, 1.0 / 3, 7.7]
+    solution = solve(model, u0, times, AboveThreshold(0.5), recorder=memory)
+    assert [record.state.time for record in memory.records] == [0.0, *times]
+    assert solution.time == 7.7
+    assert torch.equal(memory.records[0].u, u0)
+
+
+def test_observations_cover_every_accepted_step_once(model, u0):
+    memory, seen = InMemory(), []
+    solution = solve(
+        model, u0, [1.0, 3.0], AboveThreshold(0.5), recorder=memory, observers=[seen.append]
+    )
+    kept = [o for record in memory.records for o in record.observations]
+    assert [o.steps for o in kept] == list(range(solution.state.steps + 1))
+    assert seen == kept[1:]
+
+
+@pytest.mark.parametrize(
+    ("integrator", "order"), [(semi_implicit_euler, 2), (etdrk2, 2), (etdrk4, 4)]
+)
+def test_a_smaller_tolerance_brings_the_solution_closer(integrator, order, model, u0):
+    exact = at(model, u0, 3.0, tolerance=1e-8).u
+    errors = [
+        float(
+            (at(model, u0, 3.0, tolerance=t, integrator=integrator, order=order).u - exact)
+            .abs()
+            .max()
+        )
+        for t in (1e-3, 1e-4)
+    ]
+    assert errors[0] < 0.05
+    assert errors[1] < errors[0] / 3
+
+
+def test_steps_are_powers_of_two_or_fractions_of_what_is_left(model, u0):
+    stepper = Stepper(model, StepControl())
+    with torch.no_grad():
+        state = stepper.start(u0)
+        for _ in range(30):
+            state = stepper.advance(state, 1e6)
+            assert math.log2(state.dt).is_integer()
+
+
+def test_no_step_is_longer_than_the_largest(model, u0):
+    memory = InMemory()
+    control = StepControl(largest_step=0.25, tolerance=0.1)
+    solve(model, u0, [5.0], AboveThreshold(0.5), control=control, recorder=memory)
+    times = [o.time for record in memory.records for o in record.observations]
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 0.25
+
+
+def test_a_step_that_raises_the_free_energy_is_refused(model, u0):
+    """An integrator that turns back in time while claiming no error is stopped by F alone."""
+
+    def backwards(problem, dt):
+        step = etdrk4(problem, dt)
+
+        def attempt(u, n):
+            good = step(u, n)
+            return Attempt(2 * u - good.u_hat, n, 0 * u, 4)
+
+        return attempt
+
+    control = StepControl(integrator=backwards, smallest_step=2.0**-20)
+    with pytest.raises(StepTooSmall, match="the free energy rises"):
+        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+
+
+def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
+    def broken(problem, dt):
+        return lambda u, n: Attempt(u * math.nan, n, u * math.nan, 1)
+
+    control = StepControl(integrator=broken, smallest_step=2.0**-20)
+    with pytest.raises(StepTooSmall, match=r"At t = 0 no step down to 9.5\S+ is acceptable"):
+        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+
+
+def test_evaluations_are_counted(model, u0):
+    calls = 0
+
+    class Counted(DoubleWell):
+        def gradient(self, eta):
+            nonlocal calls
+            calls += not eta.requires_grad
+            return super().gradient(eta)
+
+    solution = at(replace(model, f=Counted(5.0, 0.3, 0.7)), u0, 20.0)
+    assert solution.state.evaluations == calls
+
+
+@pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step"])
+def test_a_control_that_is_not_positive_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be finite and positive"):
+        StepControl(**{name: 0.0})
+
+
+def test_a_largest_step_below_the_smallest_is_refused():
+    with pytest.raises(ValueError, match="`largest_step` must not be below"):
+        StepControl(largest_step=math.nan)
+
+
+@pytest.mark.parametrize("times", [[], [0.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
+def test_times_that_do_not_increase_are_refused(times, model, u0):
+    with pytest.raises(ValueError, match="`times` must be positive and increase"):
+        solve(model, u0, times, AboveThreshold(0.5))
+
+
+def test_fields_of_another_shape_or_with_nan_are_refused(model, u0):
+    with pytest.raises(ValueError, match=r"`u0` must have shape \(1, 48\)"):
+        solve(model, u0[:, :-1], [1.0], AboveThreshold(0.5))
+    with pytest.raises(ValueError, match="`u0` must be finite"):
+        solve(model, u0 * math.nan, [1.0], AboveThreshold(0.5))

@@ -1,0 +1,260 @@
+"""Run directories: resumed bit for bit, never half-written, never shared, never mixed up."""
+
+import errno
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr.storage._local
+
+from idnn.files import CannotWrite, DirectoryInUse, exclusive
+from phasefield.checkpoints import CHECKPOINT, DamagedRun, read_checkpoint
+from phasefield.files import TRAJECTORY, open_history, open_trajectory, read_frame
+from phasefield.run_directory import claim
+from phasefield.runs import execute
+from phasefield.settings import read_settings
+
+RUN = """
+seed = 5
+output = "run"
+site_volume = 0.01128
+[grid]
+shape = [{cells}, {cells}]
+spacing = 0.5
+[energy]
+kind = "bragg_williams"
+temperature = 1000.0
+composition_interaction = 0.35
+order_interaction = -0.35
+[composition]
+mean = 0.16
+noise = 0.01
+kappa = 0.2
+[order]
+noise = 0.01
+kappa = 0.2
+[time]
+end = {end}
+frames = {frames}
+[phases]
+threshold = 0.1
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(cells=8, end=2.0, frames=3, **change):
+        text = RUN.format(cells=cells, end=end, frames=frames)
+        for old, new in change.items():
+            text = text.replace(f"{old} = ", f"{old} = {new} # ", 1)
+        (tmp_path / "run.toml").write_text(text)
+        return read_settings(tmp_path / "run.toml")
+
+    return make
+
+
+def contents(directory: Path):
+    """Every byte of the trajectory, and the tensors of the checkpoint."""
+    root = directory / TRAJECTORY
+    files = {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    checkpoint = read_checkpoint(directory, torch.device("cpu"))
+    assert checkpoint is not None
+    return files, torch.view_as_real(checkpoint.state.u_hat).numpy().tobytes()
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(settings, tmp_path):
+    reference = settings(cells=32, end=110.0, frames=40).model_copy(
+        update={"output": tmp_path / "reference"}
+    )
+    with exclusive(reference.output):
+        execute(reference)
+    command = [sys.executable, "-m", "phasefield", str(tmp_path / "run.toml"), "--quiet"]
+    generator, killed = random.Random(1), 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment)
+        wait_for_progress(tmp_path / "run" / CHECKPOINT, process)
+        time.sleep(generator.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 2
+    settings_again = settings(cells=32, end=110.0, frames=40)
+    with exclusive(settings_again.output):
+        execute(settings_again)
+    assert contents(tmp_path / "run") == contents(tmp_path / "reference")
+
+
+def wait_for_progress(checkpoint, process):
+    """Until the process has written a checkpoint of its own, or has ended."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.005)
+
+
+def test_a_disk_that_fills_at_any_write_loses_nothing(settings, tmp_path, monkeypatch):
+    """The n-th file write fails for want of space; the same command then ends with the same bits."""
+    whole = settings()
+    writes = count_writes(monkeypatch, fail_at=None)
+    with exclusive(whole.output):
+        execute(whole)
+    reference, total = contents(whole.output), writes()
+    assert total > 60
+    for n in range(1, total, 9):
+        monkeypatch.undo()
+        count_writes(monkeypatch, fail_at=n)
+        run = whole.model_copy(update={"output": tmp_path / f"full{n}"})
+        with (
+            pytest.raises(CannotWrite, match="No space left on device"),
+            exclusive(run.output),
+        ):
+            execute(run)
+        monkeypatch.undo()
+        with exclusive(run.output):
+            execute(run)
+        assert contents(run.output) == reference
+
+
+def count_writes(monkeypatch, fail_at):
+    """Count the files Zarr and `write_atomically` write; let one of the writes find a full disk."""
+    count = 0
+    put, replace = zarr.storage._local._put, Path.replace
+
+    def refuse_once():
+        nonlocal count
+        count += 1
+        if count == fail_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def counted_put(*arguments, **options):
+        refuse_once()
+        return put(*arguments, **options)
+
+    def counted_replace(self, target):
+        if self.name.endswith(".tmp"):
+            refuse_once()
+        return replace(self, target)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", counted_put)
+    monkeypatch.setattr(Path, "replace", counted_replace)
+    return lambda: count
+
+
+def test_a_finished_run_is_not_computed_again(settings):
+    run = settings()
+    with exclusive(run.output):
+        first, before = execute(run), contents(run.output)
+        again = execute(run)
+    assert first == again
+    assert contents(run.output) == before
+
+
+def test_the_trajectory_opens_with_named_axes_units_and_settings(settings):
+    run = settings()
+    with exclusive(run.output):
+        summary = execute(run)
+    data = open_trajectory(run.output)
+    assert data["c"].dims == ("time", "x", "y")
+    assert data["x"].attrs["units"] == "nm"
+    np.testing.assert_allclose(data["x"], (np.arange(8) + 0.5) * 0.5)
+    np.testing.assert_allclose(data["time"], [0, 2 / 3, 4 / 3, 2])
+    assert data.attrs["settings"] == summary["settings"]
+    assert data.attrs["settings"]["composition"]["kappa"] == 0.2
+    assert data.attrs["versions"]["scalebridge"]
+    frame = read_frame(data, data.attrs["fields"], 3)
+    assert frame.shape == (4, 8, 8)
+    history = open_history(run.output)
+    assert history["free_energy"].attrs["units"] == "eV/nm"
+    assert history.sizes["step"] == summary["steps"] + 1
+    assert float(history["max_c"][-1]) == pytest.approx(frame[0].max(), rel=1e-6)
+
+
+def test_the_summary_reports_conservation_decay_and_phases(settings):
+    run = settings(cells=32, end=150.0)
+    with exclusive(run.output):
+        summary = execute(run)
+    assert summary == json.loads((run.output / "summary.json").read_text())
+    assert summary["mass_drift"] < 1e-15
+    assert summary["energy_never_rose"] is True
+    assert summary["free_energy_end"] < summary["free_energy_start"]
+    assert sum(summary["phase_shares"].values()) == pytest.approx(1)
+    assert 0.3 < summary["fraction_ordered"] < 0.8
+    assert 1 <= summary["variants"] <= 4
+    assert summary["time"] == 150.0
+
+
+def test_other_settings_are_refused_naming_the_first_that_differs(settings):
+    run = settings()
+    with exclusive(run.output):
+        execute(run)
+    for name, value, key in (("seed", 6, "seed"), ("mean", 0.15, "composition.mean")):
+        with pytest.raises(ValueError, match=rf"`{key}` is {value}, but the run in .* was begun"):
+            execute(settings(**{name: value}))
+
+
+def test_a_directory_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match=r"is not a run directory, and not empty .*thesis\.tex"):
+        claim(tmp_path, {})
+
+
+def test_a_second_process_in_the_same_directory_is_refused(tmp_path):
+    with (tmp_path / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with (
+            pytest.raises(DirectoryInUse, match="is in use by another process"),
+            exclusive(tmp_path),
+        ):
+            pass
+    with exclusive(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_checkpoint_is_refused(damage, settings):
+    run = settings()
+    with exclusive(run.output):
+        execute(run)
+    path = run.output / CHECKPOINT
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    size = {"truncate": len(content) // 2, "flip": len(content), "empty": 0}[damage]
+    path.write_bytes(content[:size])
+    with pytest.raises(DamagedRun, match=r"checkpoint\.safetensors is damaged"):
+        execute(run)
+
+
+def test_a_damaged_or_missing_frame_is_refused(settings):
+    run = settings()
+    with exclusive(run.output):
+        execute(run)
+    chunks = sorted(p for p in (run.output / TRAJECTORY / "c" / "c").rglob("*") if p.is_file())
+    content = bytearray(chunks[1].read_bytes())
+    content[len(content) // 2] ^= 255
+    chunks[1].write_bytes(content)
+    chunks[2].unlink()
+    data = open_trajectory(run.output)
+    read_frame(data, ["c"], 0)
+    for index in (1, 2):
+        with pytest.raises(DamagedRun, match=rf"Frame {index} of fields\.zarr is damaged"):
+            read_frame(data, ["c"], index)
+
+
+def test_a_trajectory_shorter_than_its_checkpoint_is_refused(settings):
+    run = settings()
+    with exclusive(run.output):
+        execute(run)
+    zarr.open_group(str(run.output / TRAJECTORY))["eta2"].resize((2, 8, 8))
+    with pytest.raises(DamagedRun, match="`eta2` has 2 of 4 entries"):
+        execute(run)
