@@ -1,0 +1,132 @@
+"""Where to sample next: candidates, what each is worth, and batches that do not repeat."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from idnn.equilibrium import TieLine, TieLineEstimate
+from idnn.free_energy import FreeEnergy, chemical_potential
+from idnn.network import IntegrableNetwork
+from idnn.order_parameters import System
+
+MARGIN = 0.005
+"""Site fractions aimed at lie in [MARGIN, 1 − MARGIN]: nearer to 0 and 1 only f_ideal varies."""
+
+SCATTER = 0.03
+"""Standard deviation of site fractions around a line that is sampled on purpose."""
+
+REACH = 0.04
+"""Distance in η within which one point of a batch makes the next one less worth."""
+
+
+def spread_over(
+    system: System, composition: tuple[float, float], count: int, seed: int
+) -> Float[Tensor, "sample d"]:
+    """Sobol points in the admissible polytope cut to the range of composition."""
+    sobol = torch.quasirandom.SobolEngine(system.dimension, scramble=True, seed=seed)
+    low, high = composition
+    kept = torch.empty(0, system.dimension, dtype=torch.float64)
+    while len(kept) < count:
+        x = MARGIN + (1 - 2 * MARGIN) * sobol.draw(4096).double()
+        kept = torch.cat([kept, x[(x.mean(-1) >= low) & (x.mean(-1) <= high)]])
+    return system.order_parameters(kept[:count])
+
+
+def along_prototypes(
+    system: System, composition: tuple[float, float], count: int, seed: int
+) -> Float[Tensor, "sample d"]:
+    """Points scattered about the lines from disorder to each ordered prototype.
+
+    Wells lie on these lines, and uniform draws almost never land there.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    low, high = composition
+    _, *ordered = system.prototypes.values()
+    ideal = torch.tensor(ordered, dtype=torch.float64)
+    ideal = ideal[ideal.mean(-1) <= high + 0.25]
+    rows = torch.arange(count) % len(ideal)
+    level = low + (high - low) * torch.rand(count, 1, generator=generator, dtype=torch.float64)
+    direction = ideal[rows] - ideal[rows].mean(-1, keepdim=True)
+    room = torch.where(direction > 0, (1 - level) / direction, -level / direction)
+    order = torch.rand(count, 1, generator=generator, dtype=torch.float64).sqrt()
+    line = level + order * room.amin(-1, keepdim=True) * direction
+    return _scattered(system, line, generator)
+
+
+def near_tie_line(
+    system: System, tie_line: TieLine, count: int, seed: int
+) -> Float[Tensor, "sample d"]:
+    """Points scattered about both ends of a tie-line, and a third of them on the way between."""
+    generator = torch.Generator().manual_seed(seed)
+    ends = system.site_fractions(torch.stack([tie_line.left.eta, tie_line.right.eta]))
+    share = torch.rand(count, 1, generator=generator, dtype=torch.float64)
+    share = torch.where(torch.arange(count)[:, None] % 3 == 0, share, share.round())
+    return _scattered(system, (1 - share) * ends[0] + share * ends[1], generator)
+
+
+def disagreement(
+    network: IntegrableNetwork, eta: Float[Tensor, "sample d"]
+) -> Float[Tensor, " sample"]:
+    """Root mean square over components of the committee's standard deviation of μ (eV/site)."""
+    with torch.no_grad():
+        return network.gradients(eta).var(0).mean(-1).sqrt()
+
+
+def tie_line_gain(
+    network: IntegrableNetwork,
+    tie_line: TieLineEstimate,
+    eta: Float[Tensor, "sample d"],
+    sigma: float,
+) -> Float[Tensor, " sample"]:
+    """Expected share of the tie-line's variance that a measurement of μ at η would remove.
+
+    With the committee as samples of the posterior, measuring μᵢ with error σ lowers the variance
+    of an end T by cov(T, μᵢ)²/(var μᵢ + σ²) (the linear-Gaussian update); the shares of both ends
+    and all components are added. Zero where the committee does not agree on a tie-line.
+    """
+    if tie_line.missing or len(tie_line.members) < 2:
+        return torch.zeros(len(eta), dtype=eta.dtype)
+    ends = tie_line.compositions()
+    ends = ends - ends.mean(0)
+    with torch.no_grad():
+        mu = network.gradients(eta)
+    mu = mu - mu.mean(0)
+    degrees = len(ends) - 1
+    covariance = torch.einsum("me,mnd->end", ends, mu) / degrees
+    removed = covariance.square() / (mu.square().sum(0) / degrees + sigma**2)
+    return (removed.sum(-1) / ends.var(0).clamp_min(1e-30)[:, None]).sum(0)
+
+
+def choose(
+    eta: Float[Tensor, "sample d"], worth: Float[Tensor, " sample"], count: int
+) -> Int[Tensor, " chosen"]:
+    """The `count` candidates of greatest worth, each lowering that of its neighbours.
+
+    After a choice at η* every worth is multiplied by 1 − exp(−|η − η*|²/2r²), r = `REACH`.
+    """
+    worth = worth.clone()
+    chosen = []
+    for _ in range(count):
+        best = int(worth.argmax())
+        chosen.append(best)
+        distance = (eta - eta[best]).square().sum(-1)
+        worth = worth * -torch.expm1(-distance / (2 * REACH**2))
+        worth[best] = -torch.inf
+    return torch.tensor(chosen)
+
+
+def bias_centre(
+    f: FreeEnergy, eta: Float[Tensor, "sample d"], stiffness: Float[Tensor, " d"]
+) -> Float[Tensor, "sample d"]:
+    """κ = η + μ(η)/2φ: the centre of the bias that brings ⟨η⟩ to η, as far as f is right."""
+    with torch.no_grad():
+        return eta + chemical_potential(f, eta) / (2 * stiffness)
+
+
+def _scattered(
+    system: System, x: Float[Tensor, "sample d"], generator: torch.Generator
+) -> Float[Tensor, "sample d"]:
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    return system.order_parameters((x + SCATTER * noise).abs().clamp(MARGIN, 1 - MARGIN))

@@ -1,0 +1,357 @@
+"""The loop: propose, sample, train, judge; a stopped campaign is resumed by running it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from idnn.checkpoint import BadModelFile, load, read_header, save_network
+from idnn.data import Derivatives
+from idnn.ensemble import train_committee
+from idnn.equilibrium import TieLineEstimate
+from idnn.files import exclusive, write_atomically
+from idnn.free_energy import FreeEnergy
+from idnn.network import IntegrableNetwork
+from sampling import acquire
+from sampling.energetics import prepare_expansion, read_campaign_energies
+from sampling.expansion import ClusterExpansion
+from sampling.judge import Judgement, judge, solution_tie_line
+from sampling.label import LabelledPoint, LabelTask, label
+from sampling.mean_field import MeanField
+from sampling.settings import CampaignSettings
+from sampling.store import Proposal, Store
+
+Observer = Callable[[str, int, int], None]
+"""observe(stage, done, total), called whenever something is done."""
+
+STORE = "campaign.sqlite"
+MODEL = "model.safetensors"
+POOL = 4096
+"""Candidates from which a batch is chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Campaign:
+    """A finished campaign.
+
+    Attributes:
+        network: the learned free energy, a committee.
+        rounds: what was found after each round.
+        outcome: why the loop stopped: "tolerance" or "budget".
+        directory: where everything is.
+    """
+
+    network: IntegrableNetwork
+    rounds: tuple[Judgement, ...]
+    outcome: str
+    directory: Path
+
+
+def run_campaign(settings: CampaignSettings, observe: Observer | None = None) -> Campaign:
+    """Fit the expansion, then sample and train until the tolerances are met or the budget is spent.
+
+    Everything is kept in `settings.directory`. Killed at any moment and run again, the campaign
+    ends with the same points, weights and tie-line, bit for bit. Worker processes import the
+    calling script: guard it with `if __name__ == "__main__"`.
+
+    Raises:
+        ValueError: settings or energies that break a rule, or a directory of another campaign.
+        DirectoryInUse: another process runs this campaign.
+        CannotWrite: the disk refused a write; nothing stored before is lost.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(settings.directory))
+        energies = read_campaign_energies(settings)
+        store = Store(settings.directory / STORE, settings.identity(energies.source_hash))
+        stack.callback(store.close)
+        with _timed(store, "expansion"):
+            expansion = prepare_expansion(settings, energies)
+        executor = stack.enter_context(_pool(settings.workers))
+        return _Loop(settings, store, expansion, executor, observe or _ignore).run()
+
+
+def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
+    """Stored labels as training data, without the points where a sublattice never changed."""
+    chosen = [label for label in labels if label["mu"][0] is not None]
+    return Derivatives(
+        *(
+            torch.tensor([c[name] for c in chosen], dtype=torch.float64)
+            for name in ("eta", "mu", "mu_stderr")
+        )
+    )
+
+
+def as_judgement(content: Mapping[str, Any]) -> Judgement:
+    """A stored round."""
+    return Judgement(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    settings: CampaignSettings
+    store: Store
+    expansion: ClusterExpansion
+    executor: Executor
+    observe: Observer
+
+    def run(self) -> Campaign:
+        rounds = [as_judgement(content) for content in self.store.rounds()]
+        network = self._network(len(rounds) - 1) if rounds else None
+        while not self._is_over(rounds):
+            network, judgement = self._round(len(rounds), network)
+            self.store.add_round(judgement.round, asdict(judgement))
+            rounds.append(judgement)
+        if network is None:
+            raise RuntimeError("A campaign has at least one round.")
+        last = self._model_path(len(rounds) - 1)
+        write_atomically(self.settings.directory / MODEL, last.read_bytes())
+        outcome = "tolerance" if self._is_known(rounds) else "budget"
+        return Campaign(network, tuple(rounds), outcome, self.settings.directory)
+
+    def _is_known(self, rounds: list[Judgement]) -> bool:
+        learning = self.settings.active_learning
+        return len(rounds) >= max(2, learning.least_rounds) and all(
+            r.within(composition=learning.tolerance_composition, mu=learning.tolerance_mu)
+            for r in rounds[-2:]
+        )
+
+    def _is_over(self, rounds: list[Judgement]) -> bool:
+        return len(rounds) >= self.settings.active_learning.rounds or self._is_known(rounds)
+
+    def _round(
+        self, index: int, previous: IntegrableNetwork | None
+    ) -> tuple[IntegrableNetwork, Judgement]:
+        if not self.store.proposals(index):
+            with _timed(self.store, "proposing"):
+                self.store.add_proposals(self._propose(index, previous))
+        with _timed(self.store, "sampling"):
+            self._label(index)
+        with _timed(self.store, "training"):
+            network = self._network(index)
+        with _timed(self.store, "equilibrium"):
+            data, fresh = self._data(index), self._data(index, only=True)
+            judgement, _ = judge(
+                network,
+                previous,
+                data,
+                fresh,
+                round_index=index,
+                composition=self.settings.ensemble.composition,
+                pool=self._spread(POOL, seed=0),
+            )
+        return network, judgement
+
+    def _propose(self, index: int, network: IntegrableNetwork | None) -> list[Proposal]:
+        first = len(self.store.proposals())
+        seed = self.settings.seed * 1000 + index
+        if network is None:
+            ensemble = self.settings.ensemble
+            f: FreeEnergy = MeanField(self.expansion, self.settings.system, ensemble.temperature)
+            chosen = self._first_batch(seed)
+        else:
+            f = network
+            chosen = self._next_batch(network, seed)
+        stiffness = torch.tensor(self.settings.ensemble.stiffness, dtype=torch.float64)
+        proposals = []
+        for reason, eta in chosen.items():
+            kappa = acquire.bias_centre(f, eta, stiffness)
+            for target, centre in zip(eta.tolist(), kappa.tolist(), strict=True):
+                point = first + len(proposals)
+                proposals.append(
+                    Proposal(point, index, reason, tuple(target), tuple(centre), seed=point)
+                )
+        return proposals
+
+    def _first_batch(self, seed: int) -> dict[str, torch.Tensor]:
+        count = self.settings.active_learning.first
+        lines = acquire.along_prototypes(
+            self.settings.system, self.settings.ensemble.composition, count // 2, seed
+        )
+        return {"spread": self._spread(count - count // 2, seed), "prototypes": lines}
+
+    def _next_batch(self, network: IntegrableNetwork, seed: int) -> dict[str, torch.Tensor]:
+        settings, system = self.settings, self.settings.system
+        lines = acquire.along_prototypes(system, settings.ensemble.composition, POOL, seed)
+        everywhere = torch.cat([self._spread(POOL, seed), lines])
+        worth = acquire.disagreement(network, everywhere)
+        estimate = solution_tie_line(network, settings.ensemble.composition)
+        batch = settings.active_learning.batch
+        goal = self._for_tie_line(network, estimate, seed)
+        general = acquire.choose(everywhere, worth, batch - len(goal))
+        return {"disagreement": everywhere[general], "tie-line": goal}
+
+    def _for_tie_line(
+        self, network: IntegrableNetwork, estimate: TieLineEstimate | None, seed: int
+    ) -> torch.Tensor:
+        learning, system = self.settings.active_learning, self.settings.system
+        if estimate is None:
+            return torch.empty(0, system.dimension, dtype=torch.float64)
+        near = acquire.near_tie_line(system, estimate.mean, POOL, seed)
+        sigma = float(derivatives(self.store.labels().values()).sigma.median())
+        gain = acquire.tie_line_gain(network, estimate, near, sigma)
+        if not (gain > 0).any():
+            gain = acquire.disagreement(network, near)
+        count = round(learning.batch * learning.tie_line_share)
+        return near[acquire.choose(near, gain, count)]
+
+    def _spread(self, count: int, seed: int) -> torch.Tensor:
+        return acquire.spread_over(
+            self.settings.system, self.settings.ensemble.composition, count, seed
+        )
+
+    def _label(self, index: int) -> None:
+        done = self.store.labels()
+        proposals = self.store.proposals(index)
+        missing = [p for p in proposals if p.point not in done]
+        size = max(1, 128 // self.settings.monte_carlo.walkers)
+        chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
+        futures = {self.executor.submit(label, self._task(chunk)): chunk for chunk in chunks}
+        count = len(proposals) - len(missing)
+        self.observe(f"round {index + 1}: sampling", count, len(proposals))
+        for future in as_completed(futures):
+            points = [p.point for p in futures[future]]
+            contents = map(_content, future.result())
+            self.store.add_labels(dict(zip(points, contents, strict=True)))
+            count += len(points)
+            self.observe(f"round {index + 1}: sampling", count, len(proposals))
+
+    def _task(self, proposals: list[Proposal]) -> LabelTask:
+        ensemble = self.settings.ensemble
+        centre = np.array([p.kappa for p in proposals])
+        return LabelTask(
+            expansion=self.expansion,
+            system=ensemble.system,
+            cells=ensemble.cells,
+            temperature=ensemble.temperature,
+            centre=centre,
+            stiffness=np.broadcast_to(np.array(ensemble.stiffness), centre.shape).copy(),
+            point_seeds=tuple(p.seed for p in proposals),
+            seed=self.settings.seed,
+            schedule=self.settings.schedule(),
+        )
+
+    def _data(self, index: int, *, only: bool = False) -> Derivatives:
+        """Labels up to a round, or of that round only."""
+        rounds = {p.point: p.round for p in self.store.proposals()}
+        return derivatives(
+            [
+                content
+                for point, content in self.store.labels().items()
+                if rounds[point] == index or (not only and rounds[point] < index)
+            ]
+        )
+
+    def _network(self, index: int) -> IntegrableNetwork:
+        """The committee of a round, from its file if that is whole and of the same data."""
+        path = self._model_path(index)
+        data = self._data(index)
+        settings = self.settings.committee(index)
+        data_hash = _hash(data, asdict(settings))
+        if path.exists():
+            with suppress(BadModelFile):
+                if read_header(path)["data_hash"] == data_hash:
+                    return load(path)
+        members = settings.members
+        self.observe(f"round {index + 1}: training", 0, members)
+        network = train_committee(
+            self.settings.system,
+            self.settings.ensemble.temperature,
+            data,
+            settings,
+            executor=self.executor,
+            observe=lambda done: self.observe(f"round {index + 1}: training", done, members),
+        )
+        path.parent.mkdir(exist_ok=True)
+        save_network(network, path, data_hash=data_hash)
+        return load(path)
+
+    def _model_path(self, index: int) -> Path:
+        return self.settings.directory / "models" / f"round-{index}.safetensors"
+
+
+@contextmanager
+def _timed(store: Store, stage: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    store.add_seconds(stage, time.monotonic() - start)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Executor]:
+    """Worker processes that end with their parent, however it ends."""
+    context = multiprocessing.get_context("forkserver")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _content(point: LabelledPoint) -> dict[str, Any]:
+    """A label as JSON; what could not be estimated is null."""
+    numbers = {
+        "eta": point.eta.value,
+        "eta_stderr": point.eta.stderr,
+        "mu": point.mu.value,
+        "mu_stderr": point.mu.stderr,
+        "mu_raw": point.mu_raw,
+        "correction": point.correction,
+        "hessian": point.hessian.value,
+        "hessian_stderr": point.hessian.stderr,
+        "energy": point.energy.value,
+        "energy_stderr": point.energy.stderr,
+        "tau": point.tau,
+        "effective": point.effective,
+    }
+    content: dict[str, Any] = {
+        name: np.where(np.isfinite(v), v.astype(object), np.array(None)).tolist()
+        for name, v in numbers.items()
+    }
+    return content | {
+        "acceptance": point.acceptance,
+        "ergodic": point.ergodic,
+        "seed": point.seed,
+        "point_seed": point.point_seed,
+        "sites": point.sites,
+        **asdict(point.schedule),
+        "kernel": point.kernel,
+        "wall_s": point.wall_s,
+    }
+
+
+def _hash(data: Derivatives, settings: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in (data.eta, data.mu, data.sigma):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _ignore(stage: str, done: int, total: int) -> None:
+    """The silent observer."""
+    del stage, done, total

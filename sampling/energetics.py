@@ -1,0 +1,98 @@
+"""First stage of a campaign: read the energies, fit the expansion, record how good it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from idnn.files import write_atomically
+from sampling.energies import EnergySet, read_energies
+from sampling.expansion import ClusterExpansion
+from sampling.figures_energy import eci_figure, hull_figure, parity_figure
+from sampling.fit import Fit, fit_expansion, nested_cross_validation
+from sampling.groundstates import GroundStates, find_ground_states
+from sampling.literature import compare
+from sampling.ordering import fcc
+from sampling.prototypes import names
+from sampling.settings import CampaignSettings
+
+EXPANSION = "expansion.json"
+SUMMARY = "energetics.json"
+FIGURES = "figures"
+
+
+def read_campaign_energies(settings: CampaignSettings) -> EnergySet:
+    """The energies a campaign is to fit."""
+    table = settings.expansion
+    lattice = fcc(table.species, table.lattice_parameter)
+    return read_energies(settings.energies.file, lattice, kind=settings.energies.kind)
+
+
+def prepare_expansion(settings: CampaignSettings, energies: EnergySet) -> ClusterExpansion:
+    """The campaign's expansion: from its file if fitted before, else fitted, judged and written.
+
+    Writes figures and a summary of cross-validation, ground states and published values first and
+    the expansion last, so that its presence means all of them are there.
+    """
+    directory = settings.directory
+    if (directory / EXPANSION).exists():
+        return ClusterExpansion.from_json(directory / EXPANSION)
+    fit = fit_expansion(energies, settings.expansion.fit_settings())
+    states = find_ground_states(fit.expansion, largest=settings.expansion.enumerate_up_to)
+    (directory / FIGURES).mkdir(exist_ok=True)
+    for name, figure in {
+        "hull": hull_figure(energies, fit, states),
+        "parity-energy": parity_figure(energies, fit),
+        "interactions": eci_figure(fit.expansion),
+    }.items():
+        _save(figure, directory / FIGURES / f"{name}.png")
+    content = summary(settings, energies, fit, states)
+    write_atomically(directory / SUMMARY, json.dumps(content, indent=1))
+    fit.expansion.to_json(directory / EXPANSION)
+    return fit.expansion
+
+
+def summary(
+    settings: CampaignSettings, energies: EnergySet, fit: Fit, states: GroundStates
+) -> dict[str, Any]:
+    """Errors, ground states and differences from published values, eV/atom."""
+    nested = nested_cross_validation(energies, settings.expansion.fit_settings())
+    computed = names(energies.lattice, energies.orderings)
+    predicted = dict(zip(computed, fit.expansion.predict(energies.orderings), strict=True))
+    published = settings.energies.literature
+    return {
+        "method": energies.method,
+        "data_hash": energies.source_hash,
+        "n_structures": len(energies.ids),
+        "rmse_full": fit.cross_validation.rmse_full,
+        "rmse_focus": fit.cross_validation.rmse_focus,
+        "nested_rmse_full": nested.rmse_full,
+        "nested_rmse_focus": nested.rmse_focus,
+        "x_focus": settings.expansion.x_focus,
+        "cutoffs": list(fit.prior.cutoffs),
+        "noise": fit.noise,
+        "n_enumerated": len(states.names),
+        "l12_on_hull": states.is_on_hull("L1_2 Ni3Al"),
+        "ground_states": [
+            {"name": states.names[i], "x": states.fractions[i], "energy": states.energies[i]}
+            for i in states.vertices
+        ],
+        "literature": [
+            {
+                "structure": row.ordering,
+                "source": f"{row.kind}: {row.source}",
+                "published": row.quoted,
+                "computed": row.computed,
+                "predicted": float(predicted[row.ordering]),
+                "difference": row.difference,
+            }
+            for row in (compare(energies, published) if published is not None else ())
+        ],
+    }
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=160)

@@ -1,0 +1,111 @@
+"""What a round taught: errors on unseen points, calibrated uncertainty, the tie-line and its σ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.data import Derivatives
+from idnn.equilibrium import TieLine, TieLineEstimate, committee_tie_line, tie_lines
+from idnn.network import IntegrableNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Figures of one round; energies in eV/site.
+
+    Attributes:
+        round: counted from 0.
+        n_points: labelled so far.
+        train_rmse: error of the committee's mean on the points it learned from.
+        unseen_rmse: error of the previous committee on this round's points, before learning them.
+        calibration: factor on the committee's spread that makes it cover `unseen_rmse`, at least 1.
+        sigma_mu: calibrated σ of μ, root mean square over the sampled range.
+        phases: names of the two phases of the tie-line, empty if there is none.
+        mu: their common exchange chemical potential.
+        x: compositions of both ends.
+        sigma_x: their calibrated σ, infinite while a member has no such tie-line.
+        missing: members without the tie-line.
+    """
+
+    round: int
+    n_points: int
+    train_rmse: float
+    unseen_rmse: float | None
+    calibration: float
+    sigma_mu: float
+    phases: tuple[str, ...]
+    mu: float | None
+    x: tuple[float, ...]
+    sigma_x: tuple[float, ...]
+    missing: int
+
+    def within(self, *, composition: float, mu: float) -> bool:
+        """Whether tie-line and μ are known to the tolerances, with the calibrated σ."""
+        known = self.unseen_rmse is not None and len(self.sigma_x) == 2
+        return known and max(self.sigma_x) <= composition and self.sigma_mu <= mu
+
+
+def judge(
+    network: IntegrableNetwork,
+    previous: IntegrableNetwork | None,
+    data: Derivatives,
+    fresh: Derivatives,
+    *,
+    round_index: int,
+    composition: tuple[float, float],
+    pool: Float[Tensor, "sample d"],
+) -> tuple[Judgement, TieLineEstimate | None]:
+    """Judge `network`, trained on `data`, of which `fresh` was new to `previous`."""
+    with torch.no_grad():
+        train_rmse = _rms(network.gradient(data.eta) - data.mu)
+        spread = float(network.gradients(pool).var(0).mean().sqrt())
+    unseen_rmse, calibration = None, 1.0
+    if previous is not None:
+        unseen_rmse, calibration = calibrate(previous, fresh)
+    estimate = solution_tie_line(network, composition)
+    line = None if estimate is None else estimate.mean
+    sigma = () if estimate is None else estimate.sigma()
+    judgement = Judgement(
+        round=round_index,
+        n_points=len(data),
+        train_rmse=train_rmse,
+        unseen_rmse=unseen_rmse,
+        calibration=calibration,
+        sigma_mu=calibration * spread,
+        phases=() if line is None else (line.left.phase, line.right.phase),
+        mu=None if line is None else line.mu,
+        x=() if line is None else (float(line.left.eta[0]), float(line.right.eta[0])),
+        sigma_x=tuple(calibration * s for s in sigma),
+        missing=network.members if estimate is None else estimate.missing,
+    )
+    return judgement, estimate
+
+
+def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, float]:
+    """Error on points the network has not seen, and the factor its spread needs to explain it.
+
+    s² = (⟨error²⟩ − ⟨σ²⟩)/⟨spread²⟩, at least 1: a committee is never trusted beyond its word.
+    """
+    with torch.no_grad():
+        mu = network.gradients(fresh.eta)
+    error = (mu.mean(0) - fresh.mu).square().mean()
+    surplus = (error - fresh.sigma.square().mean()) / mu.var(0).mean().clamp_min(1e-30)
+    return float(error.sqrt()), float(surplus.clamp_min(1.0).sqrt())
+
+
+def solution_tie_line(
+    network: IntegrableNetwork, composition: tuple[float, float]
+) -> TieLineEstimate | None:
+    """The tie-line between the disordered solution and an ordered phase, in every member."""
+    disordered = next(iter(network.system.prototypes))
+    found: list[TieLine] = tie_lines(network, network.system, composition=composition)
+    chosen = next((line for line in found if line.left.phase == disordered), None)
+    return None if chosen is None else committee_tie_line(network, chosen)
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())

@@ -1,0 +1,256 @@
+"""The campaign's report: one self-contained HTML page, and its figures as JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from idnn.checkpoint import load, read_header
+from idnn.data import Derivatives
+from idnn.equilibrium import Well, ordering_spinodal, wells
+from idnn.files import write_atomically
+from idnn.network import IntegrableNetwork
+from sampling import figures_learning as draw
+from sampling.campaign import MODEL, STORE, as_judgement, derivatives
+from sampling.energetics import FIGURES, SUMMARY
+from sampling.judge import Judgement, solution_tie_line
+from sampling.store import Store
+
+REPORT = "report.html"
+MICROSTRUCTURE = "microstructure"
+"""Folder beside the store in which the report looks for a phase-field run."""
+
+
+class Unfinished(RuntimeError):
+    """There is nothing to report on yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything the report shows, read back from the campaign's files."""
+
+    directory: Path
+    settings: Mapping[str, Any]
+    energetics: Mapping[str, Any]
+    rounds: tuple[Judgement, ...]
+    data: Derivatives
+    reasons: tuple[str, ...]
+    labels: tuple[Mapping[str, Any], ...]
+    network: IntegrableNetwork
+    model_hash: str
+    seconds: Mapping[str, float]
+    microstructure: Mapping[str, Any] | None
+
+    @property
+    def composition(self) -> tuple[float, float]:
+        """Range of composition that was sampled."""
+        low, high = self.settings["ensemble"]["composition"]
+        return low, high
+
+
+def gather(directory: Path) -> Findings:
+    """Read a campaign's files.
+
+    Raises:
+        Unfinished: no round is finished yet, or there is no campaign.
+        BadStore: the store is damaged.
+        BadModelFile: the model is damaged.
+    """
+    if not (directory / STORE).is_file():
+        raise Unfinished(f"`directory`: {directory} holds no campaign; run one first.")
+    store = Store(directory / STORE)
+    try:
+        labels, proposals = store.labels(), store.proposals()
+        rounds = tuple(as_judgement(content) for content in store.rounds())
+        settings, seconds = store.identity(), store.seconds()
+    finally:
+        store.close()
+    if not rounds or not (directory / MODEL).is_file():
+        raise Unfinished(
+            f"`directory`: the campaign in {directory} is not finished "
+            f"({len(rounds)} rounds done); run it again to continue it."
+        )
+    model = directory / MODEL
+    return Findings(
+        directory=directory,
+        settings=settings,
+        energetics=json.loads((directory / SUMMARY).read_text()),
+        rounds=rounds,
+        data=derivatives(labels.values()),
+        reasons=tuple(p.reason for p in proposals if p.point in labels),
+        labels=tuple(labels.values()),
+        network=load(model),
+        model_hash=read_header(model)["data_hash"],
+        seconds=seconds,
+        microstructure=_microstructure(directory / MICROSTRUCTURE),
+    )
+
+
+def figures_of_merit(found: Findings) -> dict[str, Any]:
+    """The report's numbers for machines; not finite ones are null."""
+    last, energetics = found.rounds[-1], found.energetics
+    x = dict(zip(("x_gamma", "x_gamma_prime"), last.x, strict=False))
+    sigma = dict(zip(("x_gamma_sigma", "x_gamma_prime_sigma"), last.sigma_x, strict=False))
+    micro = found.microstructure or {}
+    wall = dict(found.seconds)
+    if "wall_s" in micro:
+        wall["microstructure"] = micro["wall_s"]
+    wall["total"] = sum(wall.values())
+    numbers = {
+        "energies": energetics["method"],
+        "n_structures": energetics["n_structures"],
+        "cv_rmse_meV": 1e3 * energetics["rmse_full"],
+        "cv_rmse_focus_meV": 1e3 * energetics["rmse_focus"],
+        "l12_on_hull": energetics["l12_on_hull"],
+        "n_points": last.n_points,
+        "rounds": len(found.rounds),
+        "temperature_K": found.settings["ensemble"]["temperature"],
+        "x_gamma": None,
+        "x_gamma_prime": None,
+        "x_gamma_sigma": None,
+        "x_gamma_prime_sigma": None,
+        **x,
+        **sigma,
+        "mu_rmse_unseen_meV": last.unseen_rmse and 1e3 * last.unseen_rmse,
+        "mu_sigma_meV": 1e3 * last.sigma_mu,
+        "calibration": last.calibration,
+        "mass_drift": micro.get("mass_drift"),
+        "energy_never_rose": micro.get("energy_never_rose"),
+        "variants": micro.get("variants"),
+        "fraction_ordered": micro.get("fraction_ordered"),
+        "wall_s": {stage: round(seconds, 2) for stage, seconds in wall.items()},
+        "seed": found.settings["seed"],
+        "data_hash": found.model_hash,
+        "versions": versions(),
+    }
+    return {key: _finite(value) for key, value in numbers.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of what its numbers rest on."""
+    names = ("scalebridge", "torch", "numpy", "numba", "icet", "pymatgen")
+    return {"python": python_version()} | {name: version(name) for name in names}
+
+
+def write_report(directory: Path) -> Path:
+    """Write report.html into a finished campaign's directory; returns its path.
+
+    Raises:
+        Unfinished: the campaign has not finished a round.
+    """
+    found = gather(directory)
+    environment = Environment(
+        loader=PackageLoader("sampling"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("report.html.j2").render(
+        found=found,
+        numbers=figures_of_merit(found),
+        figures=_figures(found),
+        stable=_stable_wells(found),
+        spinodal=ordering_spinodal(
+            found.network, composition=found.composition, dimension=found.network.system.dimension
+        ),
+        settings=json.dumps(found.settings, indent=2, ensure_ascii=False),
+        sampling=_sampling(found),
+        files=[p for p in _FILES if (directory / p).exists()],
+    )
+    path = directory / REPORT
+    write_atomically(path, page)
+    return path
+
+
+_FILES = (
+    STORE,
+    MODEL,
+    "expansion.json",
+    SUMMARY,
+    "microstructure/fields.zarr",
+    "microstructure/summary.json",
+    "microstructure/animation.gif",
+)
+
+
+def _figures(found: Findings) -> dict[str, str]:
+    """Every figure as a data URI, by name."""
+    estimate = solution_tie_line(found.network, found.composition)
+    drawn = {
+        "tangent": draw.tangent_figure(found.network, estimate, found.composition),
+        "surface": draw.surface_figure(found.network, estimate, found.composition),
+        "rounds": draw.rounds_figure(found.rounds),
+        "parity": draw.parity_figure(found.network, found.data),
+        "points": draw.points_figure(found.data, found.reasons),
+    }
+    images = {name: _png(figure) for name, figure in drawn.items()}
+    for path in sorted((found.directory / FIGURES).glob("*.png")):
+        images[path.stem] = _data_uri(path)
+    for name in ("microstructure.png", "history.png", "animation.gif"):
+        path = found.directory / MICROSTRUCTURE / name
+        if path.is_file():
+            images[path.stem] = _data_uri(path)
+    return images
+
+
+def _stable_wells(found: Findings) -> list[Well]:
+    """Wells at the tie-line's chemical potential, lowest grand potential first."""
+    mu = found.rounds[-1].mu
+    if mu is None:
+        return []
+    return wells(found.network, found.network.system, mu, composition=found.composition)
+
+
+def _sampling(found: Findings) -> dict[str, float]:
+    """Monte Carlo in numbers."""
+    settings, labels = found.settings["monte_carlo"], found.labels
+    sites = 4 * found.settings["ensemble"]["cells"] ** 3
+    sweeps = settings["sweeps"] + settings["burn_in"]
+    return {
+        "sites": sites,
+        "flips": len(labels) * settings["walkers"] * sweeps * sites,
+        "sigma": 1e3 * float(found.data.sigma.median()),
+        "not_ergodic": sum(not label["ergodic"] for label in labels),
+        "acceptance": sum(label["acceptance"] for label in labels) / len(labels),
+    }
+
+
+def _microstructure(directory: Path) -> dict[str, Any] | None:
+    path = directory / "summary.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _png(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _data_uri(path: Path) -> str:
+    kind = path.suffix.removeprefix(".")
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.{max(digits - 1, 0)}e}".split("e")
+        return f"{mantissa}×10{''.join(_SUPERSCRIPT[c] for c in str(int(exponent)))}"
+    return f"{value:.{digits}f}"
+
+
+_SUPERSCRIPT = dict(zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))

@@ -1,0 +1,218 @@
+"""The settings of a campaign as a TOML file states them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from idnn.ensemble import CommitteeSettings
+from idnn.network import NetworkSettings
+from idnn.order_parameters import SYSTEMS, System
+from idnn.settings import Table, read_table, validate
+from idnn.train import FitSettings as TrainSettings
+from sampling.ensemble import Schedule
+from sampling.fit import FitSettings
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class EnergyTable(Table):
+    """[energies]: first-principles energies, all of one method."""
+
+    file: Path
+    """JSON, JSON lines or a folder of structures; relative to the TOML file."""
+    kind: str | None = None
+    """Which kind of calculation to use, where the file holds several."""
+    literature: Path | None = None
+    """CSV of published formation enthalpies to compare with; never fitted."""
+
+
+class ExpansionTable(Table):
+    """[expansion]: the parent lattice and what cross-validation chooses from."""
+
+    species: tuple[str, str]
+    lattice_parameter: Positive
+    """Cubic parameter of the fcc parent lattice, Å."""
+    cutoffs: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)]
+    """Candidates, Å: each one length for pairs, one for triplets, and so on."""
+    x_focus: Fraction = 0.4
+    """Composition of the second species up to which the expansion must be good."""
+    outside_weight: Fraction = 0.01
+    """Weight of structures beyond `x_focus`."""
+    hull_scale: Positive = 0.1
+    """Energy above the hull (eV/atom) at which a structure's weight is halved."""
+    enumerate_up_to: Annotated[int, Field(ge=1, le=12)] = 8
+    """Ground states are looked for among all orderings of up to so many atoms."""
+
+    def fit_settings(self) -> FitSettings:
+        """As the fit takes them."""
+        return FitSettings(
+            cutoffs=self.cutoffs,
+            x_focus=self.x_focus,
+            outside_weight=self.outside_weight,
+            hull_scale=self.hull_scale,
+        )
+
+
+class EnsembleTable(Table):
+    """[ensemble]: the state that is sampled."""
+
+    system: str = "fcc-L12"
+    temperature: Positive
+    """K."""
+    composition: tuple[Fraction, Fraction]
+    """Range of the second species that the free energy must cover."""
+    cells: Count = 4
+    """Box edge in ordered cells: 4 is 256 sites of fcc."""
+    stiffness: tuple[Positive, ...]
+    """φ of the bias per site Σφᵢ(ηᵢ−κᵢ)², eV, one per order parameter."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EnsembleTable:
+        if self.system not in SYSTEMS:
+            raise ValueError(f"`ensemble.system` must be one of {sorted(SYSTEMS)}")
+        need = SYSTEMS[self.system].dimension
+        if len(self.stiffness) != need:
+            raise ValueError(
+                f"`ensemble.stiffness` must hold {need} values, one per order parameter of "
+                f"{self.system}; it holds {len(self.stiffness)}"
+            )
+        if not self.composition[0] < self.composition[1]:
+            raise ValueError(f"`ensemble.composition` must rise; it is {list(self.composition)}")
+        return self
+
+
+class MonteCarloTable(Table):
+    """[monte_carlo]: how long each point is sampled."""
+
+    walkers: Annotated[int, Field(ge=4)] = 16
+    """Independent chains per point; 64 run at the price of one, shared between points."""
+    sweeps: Count = 2000
+    burn_in: Annotated[int, Field(ge=0)] = 400
+    stride: Count = 2
+    """Sweeps per record."""
+
+
+class NetworkTable(Table):
+    """[network]: the committee."""
+
+    members: Annotated[int, Field(ge=2)] = 5
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 24)
+    activation: str = "squareplus"
+    floor: Annotated[float, Field(gt=0, lt=0.5)] = 2e-3
+    """Site fraction below which the ideal reference is continued quadratically."""
+    iterations: Count = 800
+    weight_decay: NotNegative = 1e-6
+    discrepancy: NotNegative = 1e-3
+    """eV/site, added in quadrature to every σ: what no smooth function can follow."""
+
+
+class LearningTable(Table):
+    """[active_learning]: the loop and when it stops."""
+
+    first: Count = 256
+    """Points of the first round, half of them spread, half along lines to ordered states."""
+    batch: Count = 192
+    """Points of each later round."""
+    rounds: Count = 6
+    """Budget, the first included."""
+    least_rounds: Count = 4
+    """Rounds before the tolerances may end the loop."""
+    tie_line_share: Fraction = 0.5
+    """Share of a later round chosen for the tie-line; the rest for μ everywhere."""
+    tolerance_composition: Positive = 0.002
+    """Stop when both ends of the tie-line have a smaller σ, and"""
+    tolerance_mu: Positive = 0.004
+    """the committee's calibrated σ of μ (eV/site) is smaller, twice in a row."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LearningTable:
+        if self.least_rounds > self.rounds:
+            raise ValueError(
+                f"`active_learning.least_rounds` must not exceed `rounds`; "
+                f"they are {self.least_rounds} and {self.rounds}"
+            )
+        return self
+
+
+class CampaignSettings(Table):
+    """Everything a campaign depends on, and where it keeps its results."""
+
+    title: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    directory: Path
+    """Where the store, models and report go; relative to the TOML file."""
+    workers: Count = 2
+    """Processes that sample and train; the result does not depend on it."""
+    energies: EnergyTable
+    expansion: ExpansionTable
+    ensemble: EnsembleTable
+    monte_carlo: MonteCarloTable = MonteCarloTable()
+    network: NetworkTable = NetworkTable()
+    active_learning: LearningTable = LearningTable()
+
+    @property
+    def system(self) -> System:
+        """The ordering crystal."""
+        return SYSTEMS[self.ensemble.system]
+
+    def schedule(self) -> Schedule:
+        """As the sampler takes it."""
+        return Schedule(**self.monte_carlo.model_dump())
+
+    def committee(self, round_index: int) -> CommitteeSettings:
+        """As the training of one round takes it."""
+        network = self.network
+        return CommitteeSettings(
+            members=network.members,
+            discrepancy=network.discrepancy,
+            network=NetworkSettings(
+                widths=network.widths, activation=network.activation, floor=network.floor
+            ),
+            fit=TrainSettings(iterations=network.iterations, weight_decay=network.weight_decay),
+            seed=self.seed * 1000 + round_index,
+        )
+
+    def identity(self, energies_hash: str) -> dict[str, Any]:
+        """What makes two campaigns the same: all but the places and the number of processes."""
+        settings = self.model_dump(mode="json", exclude={"directory", "workers"})
+        settings["energies"] = {"kind": self.energies.kind, "hash": energies_hash}
+        return settings
+
+
+def read_settings(
+    path: Path, *, directory: Path | None = None, workers: int | None = None
+) -> CampaignSettings:
+    """The campaign in the TOML file at `path`, its paths made absolute.
+
+    Args:
+        path: a TOML file.
+        directory: replaces `directory`, relative to the working directory.
+        workers: replaces `workers`.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        BadSettings: it is not TOML, or a key is unknown, missing or out of range.
+    """
+    table = read_table(path)
+    if directory is not None:
+        table["directory"] = str(directory.absolute())
+    if workers is not None:
+        table["workers"] = workers
+    settings = validate(CampaignSettings, table, path)
+    base = path.absolute().parent
+    energies = settings.energies
+    literature = energies.literature and base / energies.literature
+    return settings.model_copy(
+        update={
+            "directory": base / settings.directory,
+            "energies": energies.model_copy(
+                update={"file": base / energies.file, "literature": literature}
+            ),
+        }
+    )
