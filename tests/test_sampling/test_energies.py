@@ -1,5 +1,6 @@
 """Reading energies: the formats, the mapping onto the lattice, and one bad input per check."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_the_dft_set_is_read_and_its_crystals_named():
     value = energies.formation_energies[energies.ids.index("4_017")]
     assert value == pytest.approx(-0.434, abs=5e-4)  # README.md of the set
     assert "PBE" in energies.method
+
+
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING")
+def test_the_enumeration_script_still_gives_the_structures_calculated():
+    script = EXAMPLES / "dft/enumerate_structures.py"
+    spec = importlib.util.spec_from_file_location("enumerate_structures", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shipped = json.loads((EXAMPLES / "dft/structures.json").read_text())
+    assert len(shipped) == 137
+    for again, structure in zip(module.orderings(4), shipped[10:29], strict=True):
+        assert again.keys() == structure.keys()
+        for key in ("id", "n", "x_Al", "name", "species"):
+            assert again[key] == structure[key]
+        assert np.allclose(again["cell"], structure["cell"], atol=1e-9)
+        assert np.allclose(again["scaled"], structure["scaled"], atol=1e-9)
 
 
 def test_literature_differs_from_dft_by_less_than_dft_values_differ_among_themselves():
