@@ -1,8 +1,7 @@
-"""Phases and tie-lines of a free energy: wells of f − μη₀ and common tangents between them."""
+"""Tie-lines and spinodals of a free energy: common tangents between its wells."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,35 +14,13 @@ from idnn.descent import minimise
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from idnn.network import IntegrableNetwork
 from idnn.order_parameters import System
+from idnn.wells import SAME, Well, distance, wells, wells_at_each, wells_of
 
-logger = logging.getLogger(__name__)
+FAR = 0.1
+"""Difference of η between stable wells at neighbouring μ above which the scan is too coarse."""
 
-COMPOSITIONS = 8
-"""Starting compositions of a search for wells."""
-
-
-@dataclass(frozen=True, eq=False)
-class Well:
-    """A local minimum of ω(η) = f(η) − μη₀, one of its symmetry-equivalent copies.
-
-    Attributes:
-        phase: name of the nearest prototype.
-        eta: order parameters; eta[0] is the composition.
-        f: free energy, eV/site.
-        mu: exchange chemical potential ∂f/∂η₀, eV/site.
-        stiffness: smallest eigenvalue of ∂²f/∂η², eV/site.
-    """
-
-    phase: str
-    eta: Float[Tensor, " d"]
-    f: float
-    mu: float
-    stiffness: float
-
-    @property
-    def omega(self) -> float:
-        """Grand potential f − μη₀, eV/site."""
-        return self.f - self.mu * float(self.eta[0])
+NARROWEST = 1e-4
+"""Interval of μ (eV/site) within which a change of well without a tangent is continuous."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,96 +65,37 @@ class TieLineEstimate:
         return left, right
 
 
-def wells(
-    f: FreeEnergy,
-    system: System,
-    mu: float,
-    *,
-    composition: tuple[float, float] = (0.0, 1.0),
-) -> list[Well]:
-    """Every well of f − μη₀ with composition in the range, lowest ω first, one per symmetry class.
-
-    Starts from each prototype, half and fully ordered, over the whole range of composition, and
-    again on both sides of every saddle that these starts end in: a symmetric start cannot leave
-    the symmetry it has.
-    """
-    return _wells_at_each(f, system, torch.tensor([mu], dtype=torch.float64), composition)[0]
-
-
-def _wells_at_each(
-    f: FreeEnergy, system: System, mu: Tensor, composition: tuple[float, float]
-) -> list[list[Well]]:
-    """`wells` for many μ, all descents in one batch."""
-    start = _starts(system, composition)
-    row = torch.arange(len(mu)).repeat_interleave(len(start))
-    point = start.repeat(len(mu), 1)
-    found: list[list[Well]] = [[] for _ in mu]
-    for _ in range(system.dimension):
-        point, row = _descend(f, system, point, row, mu)
-        stiffness, softest = _softest_mode(f, point)
-        stable, saddle = stiffness > 0, stiffness <= 0
-        new = _wells_of(f, system, point[stable], mu[row[stable]])
-        for well, i in zip(new, row[stable].tolist(), strict=True):
-            found[i].append(well)
-        if not saddle.any():
-            break
-        aside = 0.02 * softest[saddle]
-        point = torch.cat([point[saddle] + aside, point[saddle] - aside])
-        row = row[saddle].repeat(2)
-    return [_stable_first(system, each, composition) for each in found]
-
-
-def _descend(
-    f: FreeEnergy, system: System, start: Tensor, row: Tensor, mu: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Where the starts end, one per symmetry class and value of μ."""
-    eta, done = minimise(f, system, start, mu[row])
-    if not done.all():
-        logger.info("%d of %d descents did not converge", int((~done).sum()), len(done))
-    eta, row = eta[done], row[done]
-    keep = [
-        members[_first_of_class(system, eta[members])]
-        for i in row.unique()
-        for members in [(row == i).nonzero()[:, 0]]
-    ]
-    chosen = torch.cat(keep) if keep else row[:0]
-    return eta[chosen], row[chosen]
-
-
-def _first_of_class(system: System, eta: Tensor) -> Tensor:
-    """Indices of the first point of every class of symmetry-equivalent points."""
-    distance = (system.images(eta)[:, :, None] - eta).abs().amax(-1).amin(0)
-    first = (distance < 1e-4).to(torch.uint8).argmax(0)
-    return (first == torch.arange(len(eta))).nonzero()[:, 0]
-
-
-def _stable_first(
-    system: System, found: list[Well], composition: tuple[float, float]
-) -> list[Well]:
-    low, high = composition
-    inside = [w for w in found if low <= float(w.eta[0]) <= high]
-    if not inside:
-        return []
-    first = _first_of_class(system, torch.stack([w.eta for w in inside]))
-    return sorted((inside[i] for i in first.tolist()), key=lambda w: w.omega)
-
-
 def tie_lines(
     f: FreeEnergy, system: System, *, composition: tuple[float, float], scan: int = 33
 ) -> list[TieLine]:
     """Common tangents between stable phases, found by scanning μ and refined by Newton.
 
     Where the well of lowest ω jumps between two values of μ, there is a tie-line between the two
-    (Gibbs); dω/dμ = −η₀ gives the Newton step for ω_left = ω_right. A tangent under which a third
-    well lies is replaced by those to that well.
+    (Gibbs); dω/dμ = −η₀ gives the Newton step for ω_left = ω_right. Where that step finds no
+    tangent, or one under which a third well lies, the interval is divided.
     """
     mu = torch.linspace(*_exchange_range(f, system, composition), scan, dtype=torch.float64)
-    stable = [found[0] for found in _wells_at_each(f, system, mu, composition) if found]
-    return [
-        line
-        for left, right in _jumps(f, system, stable)
-        for line in _between(f, system, left, right, composition)
-    ]
+    stable = [found[0] for found in wells_at_each(f, system, mu, composition) if found]
+    return _tangents(f, system, stable, composition)
+
+
+def _tangents(
+    f: FreeEnergy, system: System, stable: Sequence[Well], composition: tuple[float, float]
+) -> list[TieLine]:
+    """Tie-lines between neighbours of a sequence of stable wells in the order of their μ."""
+    lines: list[TieLine] = []
+    for left, right in _jumps(f, system, stable):
+        line = refine(f, system, left, right)
+        inside = line is not None and left.mu < line.mu < right.mu
+        mu = line.mu if line is not None and inside else (left.mu + right.mu) / 2
+        found = wells(f, system, mu, composition=composition)
+        if not found:
+            continue
+        if line is not None and inside and found[0].omega > line.left.omega - 1e-9:
+            lines.append(line)
+        elif right.mu - left.mu > NARROWEST:
+            lines += _tangents(f, system, [left, found[0], right], composition)
+    return lines
 
 
 def _exchange_range(
@@ -193,35 +111,17 @@ def _exchange_range(
 
 
 def _jumps(f: FreeEnergy, system: System, stable: Sequence[Well]) -> list[tuple[Well, Well]]:
-    """Neighbours in μ that are not the same well: neither leads continuously to the other."""
+    """Neighbours in μ that are not the same well: far apart, or one does not lead to the other."""
     if len(stable) < 2:
         return []
     eta = torch.stack([w.eta for w in stable])
     mu = torch.tensor([w.mu for w in stable], dtype=torch.float64)
     start, target = torch.cat([eta[:-1], eta[1:]]), torch.cat([eta[1:], eta[:-1]])
     followed, _ = minimise(f, system, start, torch.cat([mu[1:], mu[:-1]]))
-    apart = (system.images(followed) - target).abs().amax(-1).amin(0) > 1e-4
-    forward, backward = apart.chunk(2)
+    lost = distance(system, followed, target) > SAME
+    forward, backward = (lost | (distance(system, start, target) > FAR)).chunk(2)
     pairs = zip(pairwise(stable), (forward | backward).tolist(), strict=True)
     return [pair for pair, jumped in pairs if jumped]
-
-
-def _between(
-    f: FreeEnergy, system: System, left: Well, right: Well, composition: tuple[float, float]
-) -> list[TieLine]:
-    line = refine(f, system, left, right)
-    if line is None:
-        return []
-    found = wells(f, system, line.mu, composition=composition)
-    if not found or found[0].omega > line.left.omega - 1e-9:
-        return [line]
-    lowest = found[0]
-    if not line.left.eta[0] < lowest.eta[0] < line.right.eta[0]:
-        return []
-    return [
-        *_between(f, system, left, lowest, composition),
-        *_between(f, system, lowest, right, composition),
-    ]
 
 
 def refine(f: FreeEnergy, system: System, left: Well, right: Well) -> TieLine | None:
@@ -231,9 +131,9 @@ def refine(f: FreeEnergy, system: System, left: Well, right: Well) -> TieLine | 
     for _ in range(50):
         both = torch.full((2,), mu, dtype=torch.float64)
         eta, done = minimise(f, system, torch.stack([left.eta, right.eta]), both)
-        left, right = _wells_of(f, system, eta, both)
+        left, right = wells_of(f, system, eta, both)
         gap = float(right.eta[0] - left.eta[0])
-        if not done.all() or (left.phase, right.phase) != phases or abs(gap) < 1e-4:
+        if not done.all() or (left.phase, right.phase) != phases or abs(gap) < SAME:
             return None
         shift = (right.omega - left.omega) / gap
         if abs(shift) < 1e-10:
@@ -273,33 +173,3 @@ def ordering_spinodal(
         return float(line[0])
     fraction = float(lowest[i - 1] / (lowest[i - 1] - lowest[i]))
     return float(line[i - 1] + fraction * (line[i] - line[i - 1]))
-
-
-def _starts(system: System, composition: tuple[float, float]) -> Float[Tensor, "sample d"]:
-    low, high = composition
-    grid = torch.linspace(low, high, COMPOSITIONS + 2, dtype=torch.float64)[1:-1]
-    _, *ordered = system.prototypes
-    starts = [grid[:, None].expand(-1, system.dimension)]
-    for name in ordered:
-        direction = torch.tensor(system.prototypes[name], dtype=torch.float64)
-        direction = direction - direction.mean()
-        room = torch.where(
-            direction > 0, (1 - grid[:, None]) / direction, -grid[:, None] / direction
-        )
-        room = torch.where(direction == 0, torch.inf, room).amin(-1, keepdim=True)
-        starts += [grid[:, None] + share * room * direction for share in (0.5, 0.98)]
-    return system.order_parameters(torch.cat(starts))
-
-
-def _wells_of(f: FreeEnergy, system: System, eta: Tensor, mu: Tensor) -> list[Well]:
-    stiffness, _ = _softest_mode(f, eta)
-    with torch.no_grad():
-        value = f(eta)
-    rows = zip(eta, value.tolist(), mu.tolist(), stiffness.tolist(), strict=True)
-    return [Well(system.phase_name(point), point, *numbers) for point, *numbers in rows]
-
-
-def _softest_mode(f: FreeEnergy, eta: Tensor) -> tuple[Tensor, Tensor]:
-    """Smallest eigenvalue of ∂²f/∂η² and its direction."""
-    values, vectors = torch.linalg.eigh(hessian(f, eta))
-    return values[:, 0], vectors[:, :, 0]

@@ -1,0 +1,155 @@
+"""Phases of a free energy: the wells of its grand potential ω = f − μη₀."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.descent import minimise
+from idnn.free_energy import FreeEnergy, hessian
+from idnn.order_parameters import System
+
+logger = logging.getLogger(__name__)
+
+COMPOSITIONS = 8
+"""Starting compositions of a search for wells."""
+
+SAME = 1e-4
+"""Difference of η below which two wells are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Well:
+    """A local minimum of ω(η) = f(η) − μη₀, one of its symmetry-equivalent copies.
+
+    Attributes:
+        phase: name of the nearest prototype.
+        eta: order parameters; eta[0] is the composition.
+        f: free energy, eV/site.
+        mu: exchange chemical potential ∂f/∂η₀, eV/site.
+        stiffness: smallest eigenvalue of ∂²f/∂η², eV/site.
+    """
+
+    phase: str
+    eta: Float[Tensor, " d"]
+    f: float
+    mu: float
+    stiffness: float
+
+    @property
+    def omega(self) -> float:
+        """Grand potential f − μη₀, eV/site."""
+        return self.f - self.mu * float(self.eta[0])
+
+
+def wells(
+    f: FreeEnergy,
+    system: System,
+    mu: float,
+    *,
+    composition: tuple[float, float] = (0.0, 1.0),
+) -> list[Well]:
+    """Every well of f − μη₀ with composition in the range, lowest ω first, one per symmetry class.
+
+    Starts from each prototype, half and fully ordered, over the whole range of composition, and
+    again on both sides of every saddle that these starts end in: a symmetric start cannot leave
+    the symmetry it has.
+    """
+    return wells_at_each(f, system, torch.tensor([mu], dtype=torch.float64), composition)[0]
+
+
+def wells_at_each(
+    f: FreeEnergy, system: System, mu: Tensor, composition: tuple[float, float]
+) -> list[list[Well]]:
+    """`wells` for many μ, all descents in one batch."""
+    start = _starts(system, composition)
+    row = torch.arange(len(mu)).repeat_interleave(len(start))
+    point = start.repeat(len(mu), 1)
+    found: list[list[Well]] = [[] for _ in mu]
+    for _ in range(system.dimension):
+        point, row = _descend(f, system, point, row, mu)
+        stiffness, softest = _softest_mode(f, point)
+        stable, saddle = stiffness > 0, stiffness <= 0
+        new = wells_of(f, system, point[stable], mu[row[stable]])
+        for well, i in zip(new, row[stable].tolist(), strict=True):
+            found[i].append(well)
+        if not saddle.any():
+            break
+        aside = 0.02 * softest[saddle]
+        point = torch.cat([point[saddle] + aside, point[saddle] - aside])
+        row = row[saddle].repeat(2)
+    return [_lowest_first(system, each, composition) for each in found]
+
+
+def wells_of(f: FreeEnergy, system: System, eta: Tensor, mu: Tensor) -> list[Well]:
+    """What is known about stationary points: their phase, f and stiffness."""
+    stiffness, _ = _softest_mode(f, eta)
+    with torch.no_grad():
+        value = f(eta)
+    rows = zip(eta, value.tolist(), mu.tolist(), stiffness.tolist(), strict=True)
+    return [Well(system.phase_name(point), point, *numbers) for point, *numbers in rows]
+
+
+def distance(system: System, a: Tensor, b: Tensor) -> Tensor:
+    """Greatest difference of a component between b and the image of a nearest to it."""
+    return (system.images(a) - b).abs().amax(-1).amin(0)
+
+
+def _descend(
+    f: FreeEnergy, system: System, start: Tensor, row: Tensor, mu: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Where the starts end, one per symmetry class and value of μ."""
+    eta, done = minimise(f, system, start, mu[row])
+    if not done.all():
+        logger.info("%d of %d descents did not converge", int((~done).sum()), len(done))
+    eta, row = eta[done], row[done]
+    keep = [
+        members[_first_of_class(system, eta[members])]
+        for i in row.unique()
+        for members in [(row == i).nonzero()[:, 0]]
+    ]
+    chosen = torch.cat(keep) if keep else row[:0]
+    return eta[chosen], row[chosen]
+
+
+def _first_of_class(system: System, eta: Tensor) -> Tensor:
+    """Indices of the first point of every class of symmetry-equivalent points."""
+    first = (distance(system, eta[:, None], eta) < SAME).to(torch.uint8).argmax(0)
+    return (first == torch.arange(len(eta))).nonzero()[:, 0]
+
+
+def _lowest_first(
+    system: System, found: list[Well], composition: tuple[float, float]
+) -> list[Well]:
+    low, high = composition
+    inside = [w for w in found if low <= float(w.eta[0]) <= high]
+    if not inside:
+        return []
+    first = _first_of_class(system, torch.stack([w.eta for w in inside]))
+    return sorted((inside[i] for i in first.tolist()), key=lambda w: w.omega)
+
+
+def _starts(system: System, composition: tuple[float, float]) -> Float[Tensor, "sample d"]:
+    low, high = composition
+    grid = torch.linspace(low, high, COMPOSITIONS + 2, dtype=torch.float64)[1:-1]
+    _, *ordered = system.prototypes
+    starts = [grid[:, None].expand(-1, system.dimension)]
+    for name in ordered:
+        direction = torch.tensor(system.prototypes[name], dtype=torch.float64)
+        direction = direction - direction.mean()
+        room = torch.where(
+            direction > 0, (1 - grid[:, None]) / direction, -grid[:, None] / direction
+        )
+        room = torch.where(direction == 0, torch.inf, room).amin(-1, keepdim=True)
+        starts += [grid[:, None] + share * room * direction for share in (0.5, 0.98)]
+    return system.order_parameters(torch.cat(starts))
+
+
+def _softest_mode(f: FreeEnergy, eta: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest eigenvalue of ∂²f/∂η² and its direction."""
+    values, vectors = torch.linalg.eigh(hessian(f, eta))
+    return values[:, 0], vectors[:, :, 0]

@@ -1,0 +1,218 @@
+"""Wells, common tangents and spinodals against closed forms, tables and exhaustive search."""
+
+import math
+
+import pytest
+import torch
+from references import DupinNickelAluminium
+from scipy.optimize import brentq, minimize
+
+from idnn.descent import minimise
+from idnn.equilibrium import committee_tie_line, ordering_spinodal, refine, tie_lines
+from idnn.free_energy import BraggWilliams, IdealMixing, chemical_potential
+from idnn.network import IntegrableNetwork, NetworkSettings
+from idnn.order_parameters import FCC_L12
+from idnn.units import BOLTZMANN_EV
+from idnn.wells import wells
+
+NICKEL_RICH = (0.0, 0.35)
+
+
+def compositions(line):
+    return [float(line.left.eta[0]), float(line.right.eta[0])]
+
+
+def bragg_williams(*interaction, temperature=1000.0):
+    v = torch.tensor(interaction, dtype=torch.float64)
+    return BraggWilliams(IdealMixing(FCC_L12.q, temperature), v)
+
+
+# x_Al of γ and γ′ from `pycalphad.equilibrium` on the same database, to the four digits given.
+@pytest.mark.parametrize(
+    ("temperature", "table"),
+    [(973.0, (0.1218, 0.2383)), (1000.0, (0.1246, 0.2372)), (1273.0, (0.1560, 0.2289))],
+)
+def test_the_tie_line_of_nickel_aluminium_is_that_of_the_assessment(temperature, table):
+    f = DupinNickelAluminium(temperature)
+    (line,) = tie_lines(f, FCC_L12, composition=NICKEL_RICH, scan=17)
+    assert (line.left.phase, line.right.phase) == ("A1", "L1_2")
+    assert compositions(line) == pytest.approx(table, abs=1e-4)
+    assert_common_tangent(f, line)
+
+
+def assert_common_tangent(f, line):
+    eta = torch.stack([line.left.eta, line.right.eta])
+    mu = chemical_potential(f, eta)
+    expected = torch.zeros(2, 4, dtype=torch.float64)
+    expected[:, 0] = line.mu
+    torch.testing.assert_close(mu, expected, rtol=0, atol=1e-8)
+    omega = f(eta) - line.mu * eta[:, 0]
+    assert float(omega[0]) == pytest.approx(float(omega[1]), abs=1e-8)
+    assert min(line.left.stiffness, line.right.stiffness) > 0
+
+
+def test_ideal_mixing_has_one_well_and_no_tie_line():
+    f = IdealMixing(FCC_L12.q, 1000.0)
+    assert tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=9) == []
+    (well,) = wells(f, FCC_L12, 0.1)
+    # μ = kT ln(x/(1 − x))
+    assert float(well.eta[0]) == pytest.approx(1 / (1 + math.exp(-0.1 / (BOLTZMANN_EV * 1000))))
+    assert well.phase == "A1"
+
+
+def test_a_miscibility_gap_within_one_phase_has_its_closed_form():
+    """Regular solution −Wη₀² + Wη₀: ln(x/(1−x)) = (W/kT)(2x − 1) on the binodal."""
+    w = 2.6 * BOLTZMANN_EV * 1000.0
+    f = bragg_williams(-w, 0.0, 0.0, 0.0)
+    (line,) = tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=9)
+    binodal = brentq(lambda x: math.log(x / (1 - x)) - 2.6 * (2 * x - 1), 1e-4, 0.3, xtol=1e-13)
+    assert compositions(line) == pytest.approx([binodal, 1 - binodal], abs=1e-8)
+    assert line.mu == pytest.approx(-w, abs=1e-9)
+
+
+@pytest.mark.parametrize("scan", [2, 9])
+def test_all_two_phase_fields_of_an_ordering_alloy_are_found_and_mirror_each_other(scan):
+    """With interactions of pairs only, f(x) = f(1 − x) up to a linear term (Shockley 1938)."""
+    f = bragg_williams(0.4, -0.4, -0.4, -0.4)
+    lines = tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=scan)
+    names = [(line.left.phase, line.right.phase) for line in lines]
+    assert names == [("A1", "L1_2"), ("L1_2", "L1_0"), ("L1_0", "L1_2*"), ("L1_2*", "A1")]
+    mirrored = [[1 - x for x in reversed(compositions(line))] for line in reversed(lines)]
+    for line, mirror in zip(lines, mirrored, strict=True):
+        assert compositions(line) == pytest.approx(mirror, abs=1e-8)
+        assert_common_tangent(f, line)
+        lowest = wells(f, FCC_L12, line.mu)[0]
+        assert lowest.omega == pytest.approx(line.left.omega, abs=1e-9)
+
+
+ENERGIES = {
+    "dupin": (DupinNickelAluminium(1273.0), -1.2945665773),
+    "dupin at 700 K": (DupinNickelAluminium(700.0), -1.55),
+    "ordering": (bragg_williams(1.4, -1.4, -1.4, -1.4, temperature=2500.0), 0.9),
+    "strong ordering": (bragg_williams(0.5, -1.0, -1.0, -1.0, temperature=600.0), 0.2),
+    "unmixing and ordering": (bragg_williams(-0.3, -0.4, -0.4, -0.4), -0.3),
+}
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_no_well_of_a_dense_grid_is_missed(name):
+    f, mu = ENERGIES[name]
+    found = wells(f, FCC_L12, mu)
+    expected = wells_by_exhaustion(f, mu)
+    assert len(found) == len(expected)
+    for well in found:
+        distance = (FCC_L12.images(well.eta)[:, None] - torch.stack(expected)).abs().amax(-1)
+        assert distance.min() < 1e-5
+    assert [w.omega for w in found] == sorted(w.omega for w in found)
+
+
+def wells_by_exhaustion(f, mu):
+    """Local minima of ω on 21⁴ logit-spaced site fractions, each polished by L-BFGS-B in x."""
+    axis = torch.linspace(-9, 9, 21, dtype=torch.float64).sigmoid()
+    x = torch.cartesian_prod(axis, axis, axis, axis).reshape(21, 21, 21, 21, 4)
+    omega = f(FCC_L12.order_parameters(x)) - mu * x.mean(-1)
+    lowest = torch.ones_like(omega, dtype=torch.bool)
+    for dim in range(4):
+        wall = torch.full_like(omega.narrow(dim, 0, 1), torch.inf)
+        before = torch.cat([wall, omega.narrow(dim, 0, 20)], dim)
+        after = torch.cat([omega.narrow(dim, 1, 20), wall], dim)
+        lowest &= (omega <= before) & (omega <= after)
+    ordered = (x[..., :-1] >= x[..., 1:]).all(-1)
+    distinct = []
+    for start in x[lowest & ordered]:
+        eta = polished(f, mu, start)
+        same = [(FCC_L12.images(eta) - other).abs().amax(-1).min() < 1e-4 for other in distinct]
+        if not any(same):
+            distinct.append(eta)
+    return distinct
+
+
+def polished(f, mu, start):
+    def omega_and_slope(x):
+        eta = FCC_L12.order_parameters(torch.from_numpy(x)).requires_grad_()
+        omega = f(eta) - mu * eta[0]
+        (slope,) = torch.autograd.grad(omega, eta)
+        return float(omega.detach()), (slope @ FCC_L12.q).numpy()
+
+    bounds = [(1e-9, 1 - 1e-9)] * 4
+    options = {"ftol": 1e-16, "gtol": 1e-10, "maxiter": 1000}
+    best = minimize(omega_and_slope, start.numpy(), jac=True, bounds=bounds, options=options)
+    return FCC_L12.order_parameters(torch.from_numpy(best.x))
+
+
+def test_wells_are_stationary_and_stable():
+    f, mu = ENERGIES["dupin"]
+    for well in wells(f, FCC_L12, mu):
+        expected = torch.tensor([mu, 0, 0, 0], dtype=torch.float64)
+        slope = chemical_potential(f, well.eta)
+        torch.testing.assert_close(slope, expected, rtol=0, atol=1e-8)
+        assert well.stiffness > 0
+        assert well.omega == pytest.approx(float(f(well.eta) - mu * well.eta[0]))
+
+
+def test_wells_outside_the_range_of_composition_are_left_out():
+    f, mu = ENERGIES["dupin"]
+    assert {w.phase for w in wells(f, FCC_L12, mu, composition=(0.2, 0.3))} == {"L1_2"}
+
+
+def test_a_well_at_a_wall_is_found_where_the_continued_logarithm_puts_it_outside():
+    """At 800 K γ′ has 3e-5 Al on its Ni sites; continued below 1e-3, the minimum is at x < 0."""
+    exact = DupinNickelAluminium(800.0)
+    ideal, continued = IdealMixing(FCC_L12.q, 800.0), IdealMixing(FCC_L12.q, 800.0, 1e-3)
+
+    def softened(eta):
+        return exact(eta) + continued(eta) - ideal(eta)
+
+    (true,) = tie_lines(exact, FCC_L12, composition=NICKEL_RICH, scan=5)
+    (found,) = tie_lines(softened, FCC_L12, composition=NICKEL_RICH, scan=5)
+    # The fraction at the wall is wrong by 3e-5 on three of four sites.
+    assert compositions(found) == pytest.approx(compositions(true), abs=1e-4)
+
+
+def test_a_descent_that_does_not_converge_says_so():
+    f, mu = ENERGIES["dupin"]
+    start = FCC_L12.order_parameters(torch.tensor([[0.9, 0.1, 0.1, 0.1]], dtype=torch.float64))
+    at = torch.tensor([mu], dtype=torch.float64)
+    assert not minimise(f, FCC_L12, start, at, iterations=1)[1].any()
+    assert minimise(f, FCC_L12, start, at)[1].all()
+
+
+def test_a_pair_that_does_not_coexist_has_no_tangent():
+    f, mu = ENERGIES["dupin"]
+    gamma_prime = wells(f, FCC_L12, mu, composition=(0.2, 0.3))[0]
+    assert refine(f, FCC_L12, gamma_prime, gamma_prime) is None
+
+
+def test_the_learned_tie_line_is_that_of_the_truth(trained):
+    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH, scan=9)
+    # 6.3e-4 and 4e-5 measured with 300 exact states.
+    assert compositions(line) == pytest.approx((0.15601, 0.22891), abs=1.3e-3)
+    assert_common_tangent(trained, line)
+
+
+def test_a_committee_states_its_spread_and_admits_a_missing_well(trained):
+    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH, scan=9)
+    nudged = IntegrableNetwork.gather([trained], [0]).requires_grad_(False)
+    nudged.weights[-1].mul_(1.001)
+    untrained = IntegrableNetwork(FCC_L12, trained.temperature, NetworkSettings())
+
+    sure = committee_tie_line(IntegrableNetwork.gather([trained, nudged], [0, 1]), line)
+    assert sure.missing == 0
+    assert all(0 < s < 0.01 for s in sure.sigma())
+    spread = (sure.compositions()[0] - sure.compositions()[1]).abs() / math.sqrt(2)
+    assert sure.sigma() == pytest.approx(spread.tolist())
+
+    unsure = committee_tie_line(IntegrableNetwork.gather([trained, untrained], [0, 1]), line)
+    assert (unsure.missing, len(unsure.members)) == (1, 1)
+    assert unsure.sigma() == (math.inf, math.inf)
+
+
+def test_the_ordering_spinodal_has_its_closed_form():
+    """Disordered Bragg-Williams is unstable where kT/(x(1 − x)) < −2v."""
+    f = bragg_williams(1.4, -0.3, -0.3, -0.3)
+    product = BOLTZMANN_EV * 1000.0 / 0.6
+    edge = (1 - math.sqrt(1 - 4 * product)) / 2
+    found = ordering_spinodal(f, composition=(0.0, 0.5), dimension=4)
+    # Linear between 400 intervals: the curvature of 1/x times (0.5/400)²/8.
+    assert found == pytest.approx(edge, abs=2e-5)
+    assert ordering_spinodal(f, composition=(0.0, 0.9 * edge), dimension=4) is None
