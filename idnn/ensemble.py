@@ -46,6 +46,7 @@ def train_committee(
     data: Derivatives,
     settings: CommitteeSettings,
     *,
+    start: IntegrableNetwork | None = None,
     executor: Executor | None = None,
     observe: Callable[[int], None] | None = None,
 ) -> IntegrableNetwork:
@@ -54,8 +55,17 @@ def train_committee(
     The members are then samples whose spread carries both the noise of the data and the freedom
     of the fit between them (Bardsley et al. 2014, doi:10.1137/140964023). The result does not
     depend on the executor: each member trains alone on one thread.
+
+    Args:
+        system: the ordering crystal.
+        temperature: K.
+        data: what to learn.
+        settings: how.
+        start: a committee of the same shape whose members are trained on; fresh ones if None.
+        executor: where members train, side by side; here, one by one, if None.
+        observe: called with the number of members done.
     """
-    train = partial(_train_member, system, temperature, data, settings)
+    train = partial(_train_member, system, temperature, data, settings, start)
     mapper: Callable[..., Iterable[IntegrableNetwork]] = map if executor is None else executor.map
     networks = []
     for network in mapper(train, range(settings.members)):
@@ -66,13 +76,21 @@ def train_committee(
 
 
 def _train_member(
-    system: System, temperature: float, data: Derivatives, settings: CommitteeSettings, index: int
+    system: System,
+    temperature: float,
+    data: Derivatives,
+    settings: CommitteeSettings,
+    start: IntegrableNetwork | None,
+    index: int,
 ) -> IntegrableNetwork:
     seed = settings.seed * 1_000_003 + index
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(data.mu.shape, generator=generator, dtype=data.mu.dtype)
     noisy = Derivatives(data.eta, data.mu + data.sigma * noise, data.sigma)
-    network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
+    if start is None:
+        network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
+    else:
+        network = start.member(index)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

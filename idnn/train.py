@@ -125,7 +125,16 @@ def prepare(model: IntegrableNetwork, data: Derivatives) -> DerivativeBatch:
     return DerivativeBatch(h.detach(), torch.stack(columns, 1), residual.detach(), 1 / data.sigma)
 
 
+OUTLIER = 3.0
+"""Residuals beyond so many σ count linearly (Huber 1964, doi:10.1214/aoms/1177703732)."""
+
+
 def derivative_loss(model: IntegrableNetwork, batch: DerivativeBatch) -> Float[Tensor, ""]:
-    """½⟨((∂f/∂η − μ)/σ)²⟩ over samples and components, summed over members."""
+    """⟨ρ((∂f/∂η − μ)/σ)⟩ over samples and components, summed over members.
+
+    ρ is Huber's function, ½r² up to |r| = `OUTLIER` and linear beyond: where a box separates into
+    domains its μ has kinks, which must not bend a smooth f elsewhere.
+    """
     error = (model.excess_gradients(batch.h, batch.jacobian) - batch.residual) * batch.weight
-    return 0.5 * error.square().mean((-1, -2)).sum()
+    inside = error.abs().clamp_max(OUTLIER)
+    return (inside * (error.abs() - 0.5 * inside)).mean((-1, -2)).sum()

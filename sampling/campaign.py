@@ -95,11 +95,6 @@ def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
     )
 
 
-def as_judgement(content: Mapping[str, Any]) -> Judgement:
-    """A stored round."""
-    return Judgement(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
-
-
 @dataclass(frozen=True, eq=False)
 class _Loop:
     settings: CampaignSettings
@@ -109,8 +104,8 @@ class _Loop:
     observe: Observer
 
     def run(self) -> Campaign:
-        rounds = [as_judgement(content) for content in self.store.rounds()]
-        network = self._network(len(rounds) - 1) if rounds else None
+        rounds = [Judgement.from_stored(content) for content in self.store.rounds()]
+        network = self._network(len(rounds) - 1, None) if rounds else None
         while not self._is_over(rounds):
             network, judgement = self._round(len(rounds), network)
             self.store.add_round(judgement.round, asdict(judgement))
@@ -141,7 +136,7 @@ class _Loop:
         with _timed(self.store, "sampling"):
             self._label(index)
         with _timed(self.store, "training"):
-            network = self._network(index)
+            network = self._network(index, previous)
         with _timed(self.store, "equilibrium"):
             data, fresh = self._data(index), self._data(index, only=True)
             judgement, _ = judge(
@@ -255,8 +250,11 @@ class _Loop:
             ]
         )
 
-    def _network(self, index: int) -> IntegrableNetwork:
-        """The committee of a round, from its file if that is whole and of the same data."""
+    def _network(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
+        """The committee of a round: from its file if whole, else trained on from `previous`.
+
+        Without `previous` the rounds before are made good first.
+        """
         path = self._model_path(index)
         data = self._data(index)
         settings = self.settings.committee(index)
@@ -265,6 +263,8 @@ class _Loop:
             with suppress(BadModelFile):
                 if read_header(path)["data_hash"] == data_hash:
                     return load(path)
+        if previous is None and index > 0:
+            previous = self._network(index - 1, None)
         members = settings.members
         self.observe(f"round {index + 1}: training", 0, members)
         network = train_committee(
@@ -272,6 +272,7 @@ class _Loop:
             self.settings.ensemble.temperature,
             data,
             settings,
+            start=previous,
             executor=self.executor,
             observe=lambda done: self.observe(f"round {index + 1}: training", done, members),
         )
@@ -336,6 +337,7 @@ def _content(point: LabelledPoint) -> dict[str, Any]:
     return content | {
         "acceptance": point.acceptance,
         "ergodic": point.ergodic,
+        "stiff": point.stiff,
         "seed": point.seed,
         "point_seed": point.point_seed,
         "sites": point.sites,

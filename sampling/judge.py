@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -42,6 +44,15 @@ class Judgement:
     x: tuple[float, ...]
     sigma_x: tuple[float, ...]
     missing: int
+
+    @staticmethod
+    def from_stored(content: Mapping[str, Any]) -> Judgement:
+        """A judgement read back from JSON."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+        }
+        return Judgement(**fields)
 
     def within(self, *, composition: float, mu: float) -> bool:
         """Whether tie-line and μ are known to the tolerances, with the calibrated σ."""

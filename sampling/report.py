@@ -22,7 +22,7 @@ from idnn.equilibrium import Well, ordering_spinodal, wells
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from sampling import figures_learning as draw
-from sampling.campaign import MODEL, STORE, as_judgement, derivatives
+from sampling.campaign import MODEL, STORE, derivatives
 from sampling.energetics import FIGURES, SUMMARY
 from sampling.judge import Judgement, solution_tie_line
 from sampling.store import Store
@@ -72,7 +72,7 @@ def gather(directory: Path) -> Findings:
     store = Store(directory / STORE)
     try:
         labels, proposals = store.labels(), store.proposals()
-        rounds = tuple(as_judgement(content) for content in store.rounds())
+        rounds = tuple(Judgement.from_stored(content) for content in store.rounds())
         settings, seconds = store.identity(), store.seconds()
     finally:
         store.close()
