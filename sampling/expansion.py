@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from idnn.files import write_atomically
 from sampling.ordering import Ordering
 
 FORMAT = "scalebridge cluster expansion 1"
@@ -115,7 +116,11 @@ class ClusterExpansion:
         return cluster_sums(self.orbits, orderings) @ self.eci
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the expansion as JSON: to a temporary name, then renamed."""
+        """Write the expansion as JSON, all or nothing.
+
+        Raises:
+            CannotWrite: the disk is full or refuses.
+        """
         document = {
             "format": FORMAT,
             "species": list(self.species),
@@ -126,9 +131,8 @@ class ClusterExpansion:
             "covariance": self.covariance.tolist(),
             "provenance": asdict(self.provenance),
         }
-        temporary = Path(f"{path}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-        temporary.replace(path)
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        write_atomically(Path(path), text)
 
     @staticmethod
     def from_json(path: str | os.PathLike[str]) -> "ClusterExpansion":
