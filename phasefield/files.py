@@ -16,6 +16,7 @@ from phasefield.checkpoints import DamagedRun
 from phasefield.grid import Grid
 
 TRAJECTORY = "fields.zarr"
+HISTORY = "history"
 TIME_UNIT = "t0 (the unit of time of the mobilities)"
 FRAME_TYPE = "float32"
 """Frames are for looking at; the checkpoint holds the last state in full precision."""
@@ -23,8 +24,8 @@ FRAME_TYPE = "float32"
 LARGEST_CHUNK = 2**24
 """Cells in one compressed piece of a frame."""
 
-HISTORY_CHUNK = 4096
-"""Steps in one compressed piece of a history column."""
+HISTORY_CHUNK = 1024
+"""Steps in one compressed piece of the history."""
 
 
 def create_trajectory(
@@ -48,10 +49,10 @@ def create_trajectory(
     for name in names:
         chunks, about = (1, slab, *grid.shape[1:]), {"units": "1", "long_name": name}
         _create(group, name, (0, *grid.shape), chunks, ["time", *axes], about, FRAME_TYPE)
-    history = group.create_group("history")
-    for column in columns:
-        about = {"units": _unit(column, len(grid.shape))}
-        _create(history, column, (0,), (HISTORY_CHUNK,), ["step"], about)
+    units = [_unit(column, len(grid.shape)) for column in columns]
+    about = {"quantities": list(columns), "units": units}
+    shape, chunks = (0, len(columns)), (HISTORY_CHUNK, len(columns))
+    _create(group, HISTORY, shape, chunks, ["step", "quantity"], about)
 
 
 def append_frame(
@@ -66,9 +67,9 @@ def append_frame(
 
 def append_history(directory: Path, start: int, rows: Sequence[Mapping[str, float]]) -> None:
     """Write `rows` as the steps from `start` on."""
-    history = zarr.open_group(str(directory / TRAJECTORY), path="history", mode="r+")
-    for column in rows[0] if rows else ():
-        _extend(history, column, start, np.array([float(row[column]) for row in rows]))
+    if rows:
+        group = zarr.open_group(str(directory / TRAJECTORY), mode="r+")
+        _extend(group, HISTORY, start, np.array([list(row.values()) for row in rows], float))
 
 
 def cut_trajectory(directory: Path, frames: int, rows: int) -> None:
@@ -83,9 +84,7 @@ def cut_trajectory(directory: Path, frames: int, rows: int) -> None:
     try:
         for name, array in zarr.open_group(str(path), mode="r+").arrays():
             if name not in ("x", "y", "z"):
-                _shorten(name, array, frames)
-        for name, array in zarr.open_group(str(path), path="history", mode="r+").arrays():
-            _shorten(name, array, rows)
+                _shorten(name, array, rows if name == HISTORY else frames)
     except (OSError, KeyError, ValueError) as error:
         raise DamagedRun(
             f"{path} is damaged ({error}); restore it, or delete {directory} to start anew."
@@ -98,7 +97,11 @@ def open_trajectory(directory: Path) -> xarray.Dataset:
     Raises:
         DamagedRun: there are none, or they cannot be read.
     """
-    return _open(directory, None)
+    path = directory / TRAJECTORY
+    try:
+        return xarray.open_zarr(path, consolidated=False, chunks=None)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise DamagedRun(f"{path} is missing or damaged ({error}).") from error
 
 
 def open_history(directory: Path) -> xarray.Dataset:
@@ -107,7 +110,13 @@ def open_history(directory: Path) -> xarray.Dataset:
     Raises:
         DamagedRun: there is none, or it cannot be read.
     """
-    return _open(directory, "history")
+    history = open_trajectory(directory)[HISTORY]
+    try:
+        columns = history.to_numpy().T
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DamagedRun(f"The history in {TRAJECTORY} is damaged ({error}).") from error
+    about = zip(history.attrs["quantities"], history.attrs["units"], columns, strict=True)
+    return xarray.Dataset({name: ("step", column, {"units": unit}) for name, unit, column in about})
 
 
 def read_frame(
@@ -125,15 +134,6 @@ def read_frame(
     if not np.isfinite(frame).all():
         raise DamagedRun(f"Frame {index} of {TRAJECTORY} is damaged (values are missing).")
     return frame.astype(np.float64)
-
-
-def _open(directory: Path, group: str | None) -> xarray.Dataset:
-    path = directory / TRAJECTORY
-    try:
-        data = xarray.open_zarr(path, group=group, consolidated=False, chunks=None)
-        return data.load() if group == "history" else data
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise DamagedRun(f"{path} is missing or damaged ({error}).") from error
 
 
 def _create(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -80,12 +81,15 @@ class LearnedEnergy:
     data_hash: str
 
 
-def load_energy(path: Path, *, member: int | None = None) -> LearnedEnergy:
+def load_energy(
+    path: Path, *, member: int | None = None, device: torch.device | None = None
+) -> LearnedEnergy:
     """Read a network written by `idnn.checkpoint.save_network`.
 
     Args:
         path: of the file.
         member: one network of the committee; None for their mean.
+        device: where it is evaluated; None for the CPU.
 
     Raises:
         FileNotFoundError: there is no file.
@@ -99,7 +103,7 @@ def load_energy(path: Path, *, member: int | None = None) -> LearnedEnergy:
             raise ValueError(f"`member` must lie in [0, {network.members - 1}]; it is {member}.")
         network = network.member(member).requires_grad_(False)
     return LearnedEnergy(
-        f=network,
+        f=network.to(device),
         system=network.system,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         data_hash=header["data_hash"],

@@ -64,7 +64,7 @@ def prepare(settings: Settings) -> Run:
         FileNotFoundError: there is no model file.
     """
     grid = Grid(settings.grid.shape, settings.grid.spacing, _device(settings.device))
-    f, system, provenance = _energy(settings)
+    f, system, provenance = _energy(settings, grid.device)
     u0 = _initial_state(settings, grid, _fields(settings))
     if system is not None:
         require_admissible(u0, system)
@@ -140,7 +140,9 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _energy(settings: Settings) -> tuple[FreeEnergy, System | None, dict[str, str]]:
+def _energy(
+    settings: Settings, device: torch.device
+) -> tuple[FreeEnergy, System | None, dict[str, str]]:
     match settings.energy:
         case DoubleWellSettings() as e:
             return DoubleWell(e.height, e.low, e.high), None, {}
@@ -150,7 +152,7 @@ def _energy(settings: Settings) -> tuple[FreeEnergy, System | None, dict[str, st
             f = BraggWilliams(ideal, torch.tensor(v, dtype=torch.float64))
             return f, FCC_L12, {}
         case LearnedSettings() as e:
-            learned = load_energy(e.model, member=e.member)
+            learned = load_energy(e.model, member=e.member, device=device)
             provenance = {"model_sha256": learned.sha256, "model_data_hash": learned.data_hash}
             return learned.f, learned.system, provenance
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def test_no_step_is_longer_than_the_largest(model, u0):
     control = StepControl(largest_step=0.25, tolerance=0.1)
     solve(model, u0, [5.0], AboveThreshold(0.5), control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 0.25
+    assert max(b - a for a, b in pairwise(times)) <= 0.25
 
 
 def test_a_step_that_raises_the_free_energy_is_refused(model, u0):

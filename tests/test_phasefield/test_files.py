@@ -80,13 +80,13 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(settings, tmp_pa
     command = [sys.executable, "-m", "phasefield", str(tmp_path / "run.toml"), "--quiet"]
     generator, killed = random.Random(1), 0
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment)
         wait_for_progress(tmp_path / "run" / CHECKPOINT, process)
         time.sleep(generator.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
-    assert killed >= 2
+    assert killed == 2
     settings_again = settings(cells=32, end=110.0, frames=40)
     with exclusive(settings_again.output):
         execute(settings_again)
@@ -104,14 +104,14 @@ def wait_for_progress(checkpoint, process):
 
 
 def test_a_disk_that_fills_at_any_write_loses_nothing(settings, tmp_path, monkeypatch):
-    """The n-th file write fails for want of space; the same command then ends with the same bits."""
+    """The n-th file write fails; the same command then ends with the same bits."""
     whole = settings()
     writes = count_writes(monkeypatch, fail_at=None)
     with exclusive(whole.output):
         execute(whole)
     reference, total = contents(whole.output), writes()
-    assert total > 60
-    for n in range(1, total, 9):
+    assert total > 40
+    for n in range(1, total, total // 9):
         monkeypatch.undo()
         count_writes(monkeypatch, fail_at=n)
         run = whole.model_copy(update={"output": tmp_path / f"full{n}"})
