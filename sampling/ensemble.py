@@ -1,6 +1,6 @@
 """Sampling many biased ensembles at once with independent walkers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt32
@@ -72,6 +72,24 @@ class Samples:
     schedule: Schedule
     seed: int
     point_seeds: tuple[int, ...]
+
+    def point(self, index: int) -> "Samples":
+        """One point on its own, laid out in memory as if sampled alone.
+
+        Sums over it then round alike, whatever it was sampled with.
+        """
+        one = slice(index, index + 1)
+        umbrella = self.umbrella
+        return replace(
+            self,
+            umbrella=replace(
+                umbrella, centre=umbrella.centre[one], stiffness=umbrella.stiffness[one]
+            ),
+            eta=np.ascontiguousarray(self.eta[one]),
+            energy=np.ascontiguousarray(self.energy[one]),
+            acceptance=self.acceptance[one],
+            point_seeds=self.point_seeds[one],
+        )
 
 
 class EnergyMismatch(RuntimeError):
@@ -178,7 +196,7 @@ def _walkers(
     point = lane // per_point
 
     stiffness = box.system.dimension * umbrella.sublattice_stiffness
-    pull = np.einsum("pst,pt->ps", stiffness, umbrella.sublattice_centre)
+    pull = (stiffness @ umbrella.sublattice_centre[..., None])[..., 0]
     return cpu.Walkers(
         occupation=_lanes_last(np.pad(occupation, ((0, 0), (0, 1)))[lane]),
         filled=_lanes_last(box.filled(occupation)[lane].astype(np.float32)),

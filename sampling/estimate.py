@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import chdtri
 
 from idnn.units import BOLTZMANN_EV
 from sampling.ensemble import Samples
 
 _SOKAL_WINDOW = 6.0
-_RATIO_QUANTILE = 4.0
+_CHANCE = 1e-5
+_LEAST_TAU = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +44,16 @@ def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> Ergodi
 
     The variance of the mean is estimated twice: from the spread of the walkers' means, and from
     the records within walkers, var 2τ/M. The larger is taken. Where the first exceeds the second
-    by more than chance allows (four standard deviations of its χ² law), walkers sit in different
-    basins: the point is not ergodic, more walkers do not help, and the error is the spread of
-    single walkers.
+    by more than chance allows (once in 10⁵ by the χ² law), walkers sit in different basins: the
+    point is not ergodic, more walkers do not help, and the error is the spread of single walkers.
     """
     samples, walkers = records.shape[-3:-1]
     walker_means = records.mean(-3)
     between = walker_means.var(-2, ddof=1)
     tau = autocorrelation_time(records)
-    # A walker's own mean takes a share 2τ/M of the variance with it.
-    lost = np.minimum(2 * tau / samples, 0.5)
+    lost = _share_of_mean(tau, samples)
     within = records.var(-3).mean(-2) * lost / (1 - lost)
-    ergodic = between <= within * (1 + _RATIO_QUANTILE * np.sqrt(2 / (walkers - 1)))
+    ergodic = between <= within * chdtri(walkers - 1, _CHANCE) / (walkers - 1)
     variance = np.where(ergodic, np.maximum(between, within) / walkers, between)
     return ErgodicMean(
         mean=Estimate(walker_means.mean(-2), np.sqrt(variance)),
@@ -68,19 +68,37 @@ def autocorrelation_time(
 ) -> Float[np.ndarray, "*batch d"]:
     """Integrated autocorrelation time τ = ½ + Σ_t ρ(t) in records, ρ averaged over the walkers.
 
-    Summed up to the first lag t ≥ 6 τ(t) (Sokal 1997, doi:10.1007/978-1-4899-0319-8_6). Records
-    that never change have τ = ½.
+    Summed up to the first lag t ≥ 6 max(τ(t), 1) (Sokal 1997, doi:10.1007/978-1-4899-0319-8_6).
+    Records that never change have τ = ½; alternating ones get no less than 0.05, as noise may
+    carry the sum below zero.
     """
     samples = records.shape[-3]
     deviation = np.moveaxis(records - records.mean(-3, keepdims=True), -3, -1)
     spectrum = np.abs(np.fft.rfft(deviation, 2 * samples)) ** 2
     covariance = np.fft.irfft(spectrum.sum(-3), 2 * samples)[..., :samples]
+    covariance /= samples - np.arange(samples)
+    tau = _windowed_sum(covariance)
+    # A walker's own mean took a share of every covariance with it, the longer τ the more.
+    lost = _share_of_mean(tau, samples)
+    restored = covariance + covariance[..., :1] * (lost / (1 - lost))[..., None]
+    return np.maximum(_windowed_sum(restored), _LEAST_TAU)
+
+
+def _share_of_mean(
+    tau: Float[np.ndarray, "*batch d"], samples: int
+) -> Float[np.ndarray, "*batch d"]:
+    """Variance of a walker's mean over that of its records, 2τ/M."""
+    return np.clip(2 * tau / samples, 0.0, 0.5)
+
+
+def _windowed_sum(covariance: Float[np.ndarray, "*batch d time"]) -> Float[np.ndarray, "*batch d"]:
     variance = covariance[..., :1]
     correlation = np.divide(covariance, variance, out=np.zeros_like(covariance), where=variance > 0)
-    running = 0.5 + np.cumsum(correlation[..., 1:], -1)
-    running = np.concatenate([np.full_like(running[..., :1], 0.5), running], -1)
-    windowed = np.arange(samples) >= _SOKAL_WINDOW * running
-    window = np.where(windowed.any(-1), windowed.argmax(-1), samples - 1)
+    correlation[..., 0] = 0.5
+    running = np.cumsum(correlation, -1)
+    lags = np.arange(covariance.shape[-1])
+    windowed = lags >= _SOKAL_WINDOW * np.maximum(running, 1.0)
+    window = np.where(windowed.any(-1), windowed.argmax(-1), lags[-1])
     return np.take_along_axis(running, window[..., None], -1)[..., 0]
 
 

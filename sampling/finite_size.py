@@ -117,9 +117,9 @@ def _field(
 ) -> tuple[Float[np.ndarray, "*batch d"], Float[np.ndarray, "*batch d"]]:
     """The λ for which exp(log_weight + λn) has the given mean of n/N_s, by bisection; var n."""
     target = mean * filled[-1]
-    # At these bounds each further (or missing) filled site is e⁻⁵⁰ times as likely as the last.
+    # At these bounds each further (or missing) filled site is e⁻²⁰⁰ times as likely as the last.
     slope = np.diff(log_weight)
-    low, high = -slope.max(-1) - 50, -slope.min(-1) + 50
+    low, high = -slope.max(-1) - 200, -slope.min(-1) + 200
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         below = _probability(log_weight, filled, middle) @ filled < target

@@ -182,12 +182,12 @@ class Umbrella:
     def sublattice_stiffness(self) -> Float[np.ndarray, "*batch d d"]:
         """A = QᵀΦQ (eV per site)."""
         q = self.system.q.numpy()
-        return np.einsum("is,...i,it->...st", q, self.stiffness, q)
+        return (q.T * self.stiffness[..., None, :]) @ q
 
     @cached_property
     def sublattice_centre(self) -> Float[np.ndarray, "*batch d"]:
         """X̂ = Q⁻¹κ."""
-        return self.centre @ np.linalg.inv(self.system.q.numpy()).T
+        return (np.linalg.inv(self.system.q.numpy()) @ self.centre[..., None])[..., 0]
 
 
 def _offsets(orbit: Orbit) -> Int[np.ndarray, "row other 3"]:

@@ -136,39 +136,35 @@ def _label_block(
         seed=task.seed,
         point_seeds=task.point_seeds[block],
     )
-    points = _estimates(samples)
+    points = [_estimates(samples.point(i)) for i in range(len(samples.point_seeds))]
     share = (time.perf_counter() - start) / len(points)
     return [replace(point, wall_s=share) for point in points]
 
 
-def _estimates(samples: Samples) -> list[LabelledPoint]:
+def _estimates(samples: Samples) -> LabelledPoint:
+    """Everything about the single point of `samples`."""
     eta, energy = ergodic_mean(samples.eta), ergodic_mean(samples.energy[..., None])
     mu, excess = chemical_potential(samples), _box_excess(samples, eta.mean.value)
-    known = np.all(np.isfinite(excess.force), axis=-1)
-    return [
-        LabelledPoint(
-            eta=Estimate(eta.mean.value[i], eta.mean.stderr[i]),
-            mu=Estimate(
-                mu.value[i] - excess.force[i], np.hypot(mu.stderr[i], excess.force_stderr[i])
-            ),
-            mu_raw=mu.value[i],
-            correction=-excess.force[i],
-            hessian=Estimate(excess.hessian.value[i], excess.hessian.stderr[i]),
-            energy=Estimate(energy.mean.value[i, 0], energy.mean.stderr[i, 0]),
-            tau=eta.tau[i] * samples.schedule.stride,
-            effective=eta.effective[i],
-            acceptance=float(samples.acceptance[i]),
-            ergodic=bool(eta.ergodic[i].all() and energy.ergodic[i].all() and known[i]),
-            stiff=bool(excess.stiff[i]),
-            seed=samples.seed,
-            point_seed=samples.point_seeds[i],
-            schedule=samples.schedule,
-            sites=samples.sites,
-            kernel=cpu.NAME,
-            wall_s=0.0,
-        )
-        for i in range(len(known))
-    ]
+    known = bool(np.isfinite(excess.force).all())
+    return LabelledPoint(
+        eta=Estimate(eta.mean.value[0], eta.mean.stderr[0]),
+        mu=Estimate(mu.value[0] - excess.force[0], np.hypot(mu.stderr[0], excess.force_stderr[0])),
+        mu_raw=mu.value[0],
+        correction=-excess.force[0],
+        hessian=Estimate(excess.hessian.value[0], excess.hessian.stderr[0]),
+        energy=Estimate(energy.mean.value.squeeze(), energy.mean.stderr.squeeze()),
+        tau=eta.tau[0] * samples.schedule.stride,
+        effective=eta.effective[0],
+        acceptance=float(samples.acceptance[0]),
+        ergodic=known and bool(eta.ergodic.all() and energy.ergodic.all()),
+        stiff=bool(excess.stiff[0]),
+        seed=samples.seed,
+        point_seed=samples.point_seeds[0],
+        schedule=samples.schedule,
+        sites=samples.sites,
+        kernel=cpu.NAME,
+        wall_s=0.0,
+    )
 
 
 @dataclass(frozen=True, eq=False)

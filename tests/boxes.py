@@ -53,7 +53,7 @@ def short_ranged():
     whole = illustrative_expansion()
     kept = [i for i in range(len(whole.orbits)) if i != 4]
     return expansion_from(
-        [whole.orbits[i].clusters[..., :3] for i in kept], [0.05, 0.03, *whole.eci[2:][kept[1:]]]
+        [whole.orbits[i].clusters[..., :3] for i in kept], [0.05, 0.03, *whole.eci[1:][kept[1:]]]
     )
 
 
