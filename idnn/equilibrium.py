@@ -101,10 +101,10 @@ def _tangents(
 def _exchange_range(
     f: FreeEnergy, system: System, composition: tuple[float, float]
 ) -> tuple[float, float]:
-    """Least and greatest ∂f/∂η₀ of the disordered solution."""
+    """Least and greatest ∂f/∂η₀ of the disordered solution, down to a solubility of 1e-6."""
     low, high = composition
     eta = torch.zeros(65, system.dimension, dtype=torch.float64)
-    eta[:, 0] = torch.linspace(low + 1e-3, high - 1e-3, 65, dtype=torch.float64)
+    eta[:, 0] = torch.linspace(low + 1e-6, high - 1e-6, 65, dtype=torch.float64)
     with torch.no_grad():
         slope = chemical_potential(f, eta)[:, 0]
     return float(slope.min()), float(slope.max())

@@ -70,8 +70,8 @@ def test_the_energy_is_pycalphads_at_other_temperatures_with_its_magnetism(
     assert ours == pytest.approx(theirs, abs=1e-8)
 
 
-@pytest.mark.parametrize("temperature", [600.0, 1273.0])
-def test_tie_lines_are_pycalphads(calphad, temperature):
+def test_the_tie_line_at_600_k_is_pycalphads(calphad):
+    temperature = 600.0
     pycalphad, _, database = calphad
     v = pycalphad.variables
     conditions = {v.X("AL"): 0.19, v.T: temperature, v.P: 101325, v.N: 1}
@@ -80,6 +80,6 @@ def test_tie_lines_are_pycalphads(calphad, temperature):
         result = pycalphad.equilibrium(database, ["AL", "NI", "VA"], ["FCC_L12"], conditions)
     theirs = sorted(result.X.sel(component="AL").values.ravel()[:2])
     f = DupinNickelAluminium(temperature, PYCALPHAD_GAS_CONSTANT)
-    (line,) = tie_lines(f, FCC_L12, composition=(0.0, 0.3))
+    (line,) = tie_lines(f, FCC_L12, composition=(0.0, 0.3), scan=5)
     # pycalphad's own convergence: its compositions move by 1e-6 with the starting point.
     assert [float(line.left.eta[0]), float(line.right.eta[0])] == pytest.approx(theirs, abs=3e-6)
