@@ -103,6 +103,7 @@ def relax_fully(structure: Record, volume: Record, log: Path) -> Record:
         atoms.get_chemical_symbols(), cell=atoms.cell.array, positions=atoms.positions, pbc=True
     )
     return {**final(structure, "full", relaxed, moments, log), **clock.record()} | {
+        "method": settings.METHOD_FULL,
         "relax_converged": bool(converged),
         "relax_steps": int(optimiser.nsteps),
         "shape_stretches": shape_stretches(volume["cell"], atoms.cell.array).tolist(),

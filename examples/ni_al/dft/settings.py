@@ -1,6 +1,8 @@
 """The settings every calculation shares; each record repeats them."""
 
 METHOD = "GPAW 22.8.0 PBE, plane waves 400 eV, ideal sites, relaxed volume"
+"""Of every record of the file that does not say otherwise."""
+METHOD_FULL = "GPAW 22.8.0 PBE, plane waves 400 eV, relaxed shape, volume and positions"
 CUTOFF = 400.0
 """Plane-wave cutoff (eV)."""
 CONVERGENCE = {"energy": 2e-5, "density": 1e-4, "eigenstates": 1e-5, "bands": "occupied"}
