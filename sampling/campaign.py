@@ -96,6 +96,14 @@ def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
 
 
 @dataclass(frozen=True, eq=False)
+class _Learned:
+    """What one round hands to the next."""
+
+    network: IntegrableNetwork
+    estimate: TieLineEstimate | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Loop:
     settings: CampaignSettings
     store: Store
@@ -105,17 +113,15 @@ class _Loop:
 
     def run(self) -> Campaign:
         rounds = [Judgement.from_stored(content) for content in self.store.rounds()]
-        network = self._network(len(rounds) - 1, None) if rounds else None
-        while not self._is_over(rounds):
-            network, judgement = self._round(len(rounds), network)
+        learned = self._learned(len(rounds) - 1) if rounds else None
+        while learned is None or not self._is_over(rounds):
+            learned, judgement = self._round(len(rounds), learned)
             self.store.add_round(judgement.round, asdict(judgement))
             rounds.append(judgement)
-        if network is None:
-            raise RuntimeError("A campaign has at least one round.")
         last = self._model_path(len(rounds) - 1)
         write_atomically(self.settings.directory / MODEL, last.read_bytes())
         outcome = "tolerance" if self._is_known(rounds) else "budget"
-        return Campaign(network, tuple(rounds), outcome, self.settings.directory)
+        return Campaign(learned.network, tuple(rounds), outcome, self.settings.directory)
 
     def _is_known(self, rounds: list[Judgement]) -> bool:
         learning = self.settings.active_learning
@@ -127,39 +133,43 @@ class _Loop:
     def _is_over(self, rounds: list[Judgement]) -> bool:
         return len(rounds) >= self.settings.active_learning.rounds or self._is_known(rounds)
 
-    def _round(
-        self, index: int, previous: IntegrableNetwork | None
-    ) -> tuple[IntegrableNetwork, Judgement]:
+    def _round(self, index: int, previous: _Learned | None) -> tuple[_Learned, Judgement]:
         if not self.store.proposals(index):
             with _timed(self.store, "proposing"):
                 self.store.add_proposals(self._propose(index, previous))
         with _timed(self.store, "sampling"):
             self._label(index)
         with _timed(self.store, "training"):
-            network = self._network(index, previous)
+            before = None if previous is None else previous.network
+            network = self._network(index, before)
         with _timed(self.store, "equilibrium"):
             data, fresh = self._data(index), self._data(index, only=True)
-            judgement, _ = judge(
+            judgement, estimate = judge(
                 network,
-                previous,
+                before,
                 data,
                 fresh,
                 round_index=index,
                 composition=self.settings.ensemble.composition,
                 pool=self._spread(POOL, seed=0),
             )
-        return network, judgement
+        return _Learned(network, estimate), judgement
 
-    def _propose(self, index: int, network: IntegrableNetwork | None) -> list[Proposal]:
+    def _learned(self, index: int) -> _Learned:
+        """What a finished round left behind."""
+        network = self._network(index, None)
+        return _Learned(network, solution_tie_line(network, self.settings.ensemble.composition))
+
+    def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
         first = len(self.store.proposals())
         seed = self.settings.seed * 1000 + index
-        if network is None:
+        if learned is None:
             ensemble = self.settings.ensemble
             f: FreeEnergy = MeanField(self.expansion, self.settings.system, ensemble.temperature)
             chosen = self._first_batch(seed)
         else:
-            f = network
-            chosen = self._next_batch(network, seed)
+            f = learned.network
+            chosen = self._next_batch(learned, seed)
         stiffness = torch.tensor(self.settings.ensemble.stiffness, dtype=torch.float64)
         proposals = []
         for reason, eta in chosen.items():
@@ -178,21 +188,19 @@ class _Loop:
         )
         return {"spread": self._spread(count - count // 2, seed), "prototypes": lines}
 
-    def _next_batch(self, network: IntegrableNetwork, seed: int) -> dict[str, torch.Tensor]:
+    def _next_batch(self, learned: _Learned, seed: int) -> dict[str, torch.Tensor]:
         settings, system = self.settings, self.settings.system
         lines = acquire.along_prototypes(system, settings.ensemble.composition, POOL, seed)
         everywhere = torch.cat([self._spread(POOL, seed), lines])
-        worth = acquire.disagreement(network, everywhere)
-        estimate = solution_tie_line(network, settings.ensemble.composition)
+        worth = acquire.disagreement(learned.network, everywhere)
         batch = settings.active_learning.batch
-        goal = self._for_tie_line(network, estimate, seed)
+        goal = self._for_tie_line(learned, seed)
         general = acquire.choose(everywhere, worth, batch - len(goal))
         return {"disagreement": everywhere[general], "tie-line": goal}
 
-    def _for_tie_line(
-        self, network: IntegrableNetwork, estimate: TieLineEstimate | None, seed: int
-    ) -> torch.Tensor:
+    def _for_tie_line(self, learned: _Learned, seed: int) -> torch.Tensor:
         learning, system = self.settings.active_learning, self.settings.system
+        network, estimate = learned.network, learned.estimate
         if estimate is None:
             return torch.empty(0, system.dimension, dtype=torch.float64)
         near = acquire.near_tie_line(system, estimate.mean, POOL, seed)
