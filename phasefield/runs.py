@@ -153,6 +153,11 @@ def _energy(
             return f, FCC_L12, {}
         case LearnedSettings() as e:
             learned = load_energy(e.model, member=e.member, device=device)
+            if learned.system.name != FCC_L12.name:
+                raise ValueError(
+                    f"`energy.model` must be of system {FCC_L12.name!r}, whose order parameters "
+                    f"this run has; {e.model} is of {learned.system.name!r}."
+                )
             provenance = {"model_sha256": learned.sha256, "model_data_hash": learned.data_hash}
             return learned.f, learned.system, provenance
 

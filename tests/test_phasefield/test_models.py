@@ -138,6 +138,16 @@ def test_the_stabiliser_bounds_half_the_curvature_and_is_a_power_of_two():
     assert math.log2(stabiliser).is_integer()
 
 
+def test_non_conserved_fields_share_the_largest_stabiliser_so_that_symmetry_survives():
+    class Bowl:
+        def __call__(self, eta):
+            return (torch.tensor([1.0, 2.0, 8.0], dtype=eta.dtype) * eta.square()).sum(-1)
+
+    fields = [OrderField("c", True, 1.0, 1.0), *[OrderField("eta", False, 1.0, 1.0)] * 2]
+    model = GradientFlow(Grid((4,), 1.0), Bowl(), tuple(fields))
+    assert model.stabilised(torch.zeros(3, 4, dtype=torch.float64)).stabiliser == (1.0, 8.0, 8.0)
+
+
 @pytest.mark.parametrize("shape", [(15,), (8, 7), (4, 5, 6)])
 def test_the_force_is_the_derivative_of_the_discrete_free_energy(shape):
     model = ordering_alloy(shape)
