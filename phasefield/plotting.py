@@ -69,7 +69,7 @@ def plot_microstructure(
     )
     shares = np.bincount(phases.ravel(), minlength=len(labels)) / phases.size
     handles = [
-        Patch(facecolor=colour, edgecolor="#888888", linewidth=0.5, label=f"{name}  {share:.0%}")
+        Patch(facecolor=colour, edgecolor="#888888", linewidth=0.5, label=f"{name}  {share:.1%}")
         for colour, name, share in zip(PHASE_COLOURS, labels, shares, strict=False)
     ]
     right.legend(

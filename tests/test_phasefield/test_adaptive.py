@@ -110,7 +110,7 @@ def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
         solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
 
 
-def test_evaluations_are_counted(model, u0):
+def test_evaluations_are_counted_and_the_force_belongs_to_a_stabiliser_that_changed(model, u0):
     calls = 0
 
     class Counted(DoubleWell):
@@ -119,8 +119,12 @@ def test_evaluations_are_counted(model, u0):
             calls += not eta.requires_grad
             return super().gradient(eta)
 
-    solution = at(replace(model, f=Counted(5.0, 0.3, 0.7)), u0, 20.0)
-    assert solution.state.evaluations == calls
+    state = at(replace(model, f=Counted(5.0, 0.3, 0.7)), u0, 400.0).state
+    assert state.evaluations == calls
+    assert state.stabiliser != model.stabilised(u0).stabiliser
+    assert torch.equal(
+        state.n_hat, replace(model, stabiliser=state.stabiliser).nonlinear(state.u_hat)
+    )
 
 
 @pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step"])
