@@ -13,8 +13,16 @@ class DirectoryInUse(RuntimeError):
     """Another process writes to the directory."""
 
 
+class CannotWrite(RuntimeError):
+    """The disk refused a write; what was written before is intact."""
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write to a temporary name on the same disk, flush, then rename: all or nothing."""
+    """Write to a temporary name on the same disk, flush, then rename: all or nothing.
+
+    Raises:
+        CannotWrite: the disk is full or refuses; a former file at `path` is untouched.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -23,9 +31,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        raise CannotWrite(
+            f"Cannot write {path} ({error.strerror}); what was there before is intact: free some "
+            "space and run the same command again."
+        ) from error
 
 
 @contextmanager
@@ -34,9 +45,16 @@ def exclusive(directory: Path) -> Iterator[None]:
 
     Raises:
         DirectoryInUse: when another process holds it.
+        CannotWrite: when the directory cannot be made or written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as stream:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("a")
+    except OSError as error:
+        raise CannotWrite(
+            f"`directory`: cannot write to {directory} ({error.strerror}); choose another one."
+        ) from error
+    with lock as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

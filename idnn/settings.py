@@ -60,7 +60,7 @@ def _clause(model: type[BaseModel], item: Any) -> str:  # noqa: ANN401
         return f"`{name}` is not a known key{_suggestion(keys[-1], known)}"
     if item["type"] == "missing":
         return f"`{name}` is missing; add it"
-    if not keys:
+    if not keys or rule.startswith(f"`{name}."):
         return rule
     value = item["input"]
     shown = "" if isinstance(value, Mapping) else f"; it is {value!r}"

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from idnn.ensemble import CommitteeSettings
-from idnn.network import NetworkSettings
+from idnn.network import ACTIVATIONS, NetworkSettings
 from idnn.order_parameters import SYSTEMS, System
 from idnn.settings import Table, read_table, validate
 from idnn.train import FitSettings as TrainSettings
 from sampling.ensemble import Schedule
 from sampling.fit import FitSettings
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: TOML has types, so `true` is not 1 and "3" is not 3; an integer still is a float.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 
 
 class EnergyTable(Table):
@@ -38,7 +39,9 @@ class ExpansionTable(Table):
     species: tuple[str, str]
     lattice_parameter: Positive
     """Cubic parameter of the fcc parent lattice, Å."""
-    cutoffs: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)]
+    cutoffs: Annotated[
+        tuple[Annotated[tuple[Positive, ...], Field(min_length=1)], ...], Field(min_length=1)
+    ]
     """Candidates, Å: each one length for pairs, one for triplets, and so on."""
     x_focus: Fraction = 0.4
     """Composition of the second species up to which the expansion must be good."""
@@ -46,8 +49,16 @@ class ExpansionTable(Table):
     """Weight of structures beyond `x_focus`."""
     hull_scale: Positive = 0.1
     """Energy above the hull (eV/atom) at which a structure's weight is halved."""
-    enumerate_up_to: Annotated[int, Field(ge=1, le=12)] = 8
+    enumerate_up_to: Annotated[int, Field(ge=1, le=12, strict=True)] = 8
     """Ground states are looked for among all orderings of up to so many atoms."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExpansionTable:
+        if self.species[0] == self.species[1]:
+            raise ValueError(
+                f"`expansion.species` must be two different ones; it is {list(self.species)}"
+            )
+        return self
 
     def fit_settings(self) -> FitSettings:
         """As the fit takes them."""
@@ -75,7 +86,9 @@ class EnsembleTable(Table):
     @model_validator(mode="after")
     def _consistent(self) -> EnsembleTable:
         if self.system not in SYSTEMS:
-            raise ValueError(f"`ensemble.system` must be one of {sorted(SYSTEMS)}")
+            raise ValueError(
+                f"`ensemble.system` must be one of {sorted(SYSTEMS)}; it is {self.system!r}"
+            )
         need = SYSTEMS[self.system].dimension
         if len(self.stiffness) != need:
             raise ValueError(
@@ -90,26 +103,44 @@ class EnsembleTable(Table):
 class MonteCarloTable(Table):
     """[monte_carlo]: how long each point is sampled."""
 
-    walkers: Annotated[int, Field(ge=4)] = 16
+    walkers: Annotated[int, Field(ge=4, strict=True)] = 16
     """Independent chains per point; 64 run at the price of one, shared between points."""
     sweeps: Count = 2000
-    burn_in: Annotated[int, Field(ge=0)] = 400
+    burn_in: Annotated[int, Field(ge=0, strict=True)] = 400
     stride: Count = 2
     """Sweeps per record."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MonteCarloTable:
+        if self.sweeps < 2 * self.stride:
+            raise ValueError(
+                f"`monte_carlo.sweeps` must hold at least two records of `stride` {self.stride}; "
+                f"it is {self.sweeps}"
+            )
+        return self
 
 
 class NetworkTable(Table):
     """[network]: the committee."""
 
-    members: Annotated[int, Field(ge=2)] = 5
+    members: Annotated[int, Field(ge=2, strict=True)] = 5
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 24)
     activation: str = "squareplus"
-    floor: Annotated[float, Field(gt=0, lt=0.5)] = 2e-3
+    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 2e-3
     """Site fraction below which the ideal reference is continued quadratically."""
     iterations: Count = 800
     weight_decay: NotNegative = 1e-6
     discrepancy: NotNegative = 1e-3
     """eV/site, added in quadrature to every σ: what no smooth function can follow."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkTable:
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`network.activation` must be one of {sorted(ACTIVATIONS)}; "
+                f"it is {self.activation!r}"
+            )
+        return self
 
 
 class LearningTable(Table):
@@ -144,7 +175,7 @@ class CampaignSettings(Table):
     """Everything a campaign depends on, and where it keeps its results."""
 
     title: str
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     directory: Path
     """Where the store, models and report go; relative to the TOML file."""
     workers: Count = 2

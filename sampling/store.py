@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from idnn.files import CannotWrite
+
 FORMAT = "scalebridge-campaign-1"
 
 _TABLES = """
@@ -35,10 +37,6 @@ class BadStore(ValueError):
     """A file that is not a store of this campaign."""
 
 
-class StoreFull(RuntimeError):
-    """The disk refused a write; what was stored before is intact."""
-
-
 @dataclass(frozen=True)
 class Proposal:
     """A point to sample: the η aimed at, the centre κ of the bias, and why it was chosen."""
@@ -58,19 +56,25 @@ class Store:
     at most the rows it was about to add.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Open the store at `path`, or create it for the campaign `identity`.
+    def __init__(self, path: Path, identity: Mapping[str, Any] | None = None) -> None:
+        """Open the store at `path`, or create it for the campaign `identity`; without one, read it.
 
         Raises:
             BadStore: the file is damaged, or belongs to a campaign of other settings.
+            CannotWrite: the file cannot be opened or made.
         """
         self.path = path
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise CannotWrite(f"`store`: cannot open {path} ({error}).") from error
         try:
             self._open(identity)
         except sqlite3.OperationalError as error:
             self.close()
-            raise StoreFull(f"`store`: cannot write {path} ({error}); free some space.") from error
+            raise CannotWrite(
+                f"`store`: cannot write {path} ({error}); free some space, or end what holds it."
+            ) from error
         except sqlite3.DatabaseError as error:
             self.close()
             raise BadStore(
@@ -142,11 +146,8 @@ class Store:
         """The campaign's settings as stored."""
         return self._meta()["identity"]
 
-    def _open(self, identity: Mapping[str, Any]) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        if not self._connection.execute("SELECT name FROM sqlite_master").fetchall():
+    def _open(self, identity: Mapping[str, Any] | None) -> None:
+        if identity is not None and not self._has_tables():
             self._create(identity)
         meta = self._meta()
         if meta.get("format") != FORMAT:
@@ -154,13 +155,28 @@ class Store:
                 f"`store`: {self.path} has format {meta.get('format')!r}; "
                 f"this version reads {FORMAT!r}."
             )
-        difference = first_difference(meta["identity"], dict(identity))
+        self._require_whole()
+        if identity is None:
+            return
+        difference = first_difference(meta["identity"], json.loads(json.dumps(identity)))
         if difference is not None:
             key, stored, given = difference
             raise BadStore(
                 f"`{key}`: the store {self.path} was made with {stored!r}, not {given!r}; set it "
                 "back, or choose another directory for another campaign."
             )
+        # Only now: a file of something else must not be changed, not even its journal mode.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def _has_tables(self) -> bool:
+        return bool(self._connection.execute("SELECT name FROM sqlite_master").fetchall())
+
+    def _require_whole(self) -> None:
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
 
     def _create(self, identity: Mapping[str, Any]) -> None:
         script = "".join(
@@ -195,9 +211,9 @@ class Store:
         except sqlite3.OperationalError as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            raise StoreFull(
+            raise CannotWrite(
                 f"`store`: cannot write {self.path} ({error}); what was stored is intact: free "
-                "some space and run the same command again."
+                "some space, or end what holds it, and run the same command again."
             ) from error
         except BaseException:
             if self._connection.in_transaction:
