@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from idnn.order_parameters import FCC_L12
+from idnn.order_parameters import SYSTEMS
 from sampling.ensemble import Samples, Schedule, sample
 from sampling.estimate import (
     Estimate,
@@ -22,8 +22,6 @@ from sampling.finite_size import ideal_excess, interaction_excess, stiffer_than_
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels import cpu
 from sampling.lattice import Supercell
-
-_SYSTEMS = {system.name: system for system in (FCC_L12,)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +38,9 @@ class LabelTask:
         point_seeds: a number of its own for each point; with `seed` it fixes the point's result.
         seed: of the run.
         schedule: walkers and sweeps.
+
+    Raises:
+        ValueError: `centre`, `stiffness` and `point_seeds` are not equally many.
     """
 
     expansion: ClusterExpansion
@@ -51,6 +52,13 @@ class LabelTask:
     point_seeds: tuple[int, ...]
     seed: int
     schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not len(self.centre) == len(self.stiffness) == len(self.point_seeds):
+            raise ValueError(
+                "`centre`, `stiffness` and `point_seeds` must be equally many; they are "
+                f"{len(self.centre)}, {len(self.stiffness)} and {len(self.point_seeds)}."
+            )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,9 +117,9 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     Raises:
         ValueError: an unknown system, a box too small, or any other entry out of range.
     """
-    if task.system not in _SYSTEMS:
-        raise ValueError(f"`system` must be one of {sorted(_SYSTEMS)}; it is {task.system!r}.")
-    box = Supercell(_SYSTEMS[task.system], task.cells)
+    if task.system not in SYSTEMS:
+        raise ValueError(f"`system` must be one of {sorted(SYSTEMS)}; it is {task.system!r}.")
+    box = Supercell(SYSTEMS[task.system], task.cells)
     hamiltonian = ClusterHamiltonian.on(task.expansion, box)
     return [point for block in _blocks(task) for point in _label_block(task, hamiltonian, block)]
 

@@ -122,3 +122,8 @@ def test_a_point_whose_sublattice_never_changes_is_marked_and_spares_the_others(
 def test_an_unknown_system_is_refused():
     with pytest.raises(ValueError, match=r"`system` must be one of .*; it is 'hcp'"):
         label(task_at(np.full(4, 0.5), ideal_gas(), system="hcp"))
+
+
+def test_a_task_with_too_few_seeds_is_refused():
+    with pytest.raises(ValueError, match="equally many; they are 2, 2 and 1"):
+        task_at(np.full((2, 4), 0.5), ideal_gas(), point_seeds=(0,))
