@@ -208,10 +208,10 @@ def read_settings(path: Path, *, output: Path | None = None, model: Path | None 
 
 
 def _absolute(settings: Settings, base: Path) -> Settings:
-    update: dict[str, Any] = {"output": base / settings.output}
+    update: dict[str, Any] = {"output": (base / settings.output).resolve()}
     if isinstance(settings.energy, LearnedSettings):
         update["energy"] = settings.energy.model_copy(
-            update={"model": base / settings.energy.model}
+            update={"model": (base / settings.energy.model).resolve()}
         )
     return settings.model_copy(update=update)
 
