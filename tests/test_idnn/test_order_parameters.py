@@ -55,7 +55,8 @@ def test_invariants_are_independent():
 
 
 def test_the_four_variants_of_l12_have_positive_product():
-    images = FCC_L12.images(torch.tensor(L12_VARIANTS[0], dtype=torch.float64) / 4)
+    one_site = torch.tensor(FCC_L12.prototypes["L1_2"], dtype=torch.float64)
+    images = FCC_L12.images(FCC_L12.order_parameters(one_site))
     assert {tuple(v) for v in (4 * images).tolist()} == set(L12_VARIANTS)
     assert len(L12_VARIANTS) == 4
 
