@@ -25,11 +25,15 @@ def spread_over(
     system: System, composition: tuple[float, float], count: int, seed: int
 ) -> Float[Tensor, "sample d"]:
     """Sobol points in the admissible polytope cut to the range of composition."""
-    sobol = torch.quasirandom.SobolEngine(system.dimension, scramble=True, seed=seed)
+    sublattices = system.dimension
+    sobol = torch.quasirandom.SobolEngine(sublattices, scramble=True, seed=seed)
     low, high = composition
-    kept = torch.empty(0, system.dimension, dtype=torch.float64)
+    # No fraction can exceed `sublattices` times the composition: a smaller cube to draw from.
+    least = max(MARGIN, 1 - sublattices * (1 - low))
+    most = min(1 - MARGIN, sublattices * high)
+    kept = torch.empty(0, sublattices, dtype=torch.float64)
     while len(kept) < count:
-        x = MARGIN + (1 - 2 * MARGIN) * sobol.draw(4096).double()
+        x = least + (most - least) * sobol.draw(4096).double()
         kept = torch.cat([kept, x[(x.mean(-1) >= low) & (x.mean(-1) <= high)]])
     return system.order_parameters(kept[:count])
 
@@ -39,7 +43,8 @@ def along_prototypes(
 ) -> Float[Tensor, "sample d"]:
     """Points scattered about the lines from disorder to each ordered prototype.
 
-    Wells lie on these lines, and uniform draws almost never land there.
+    Wells lie on these lines, and uniform draws almost never land there. The lines keep to the
+    range of composition; the scatter may leave it, so that the fit is not one-sided at its ends.
     """
     generator = torch.Generator().manual_seed(seed)
     low, high = composition
@@ -105,16 +110,21 @@ def choose(
     """The `count` candidates of greatest worth, each lowering that of its neighbours.
 
     After a choice at η* every worth is multiplied by 1 − exp(−|η − η*|²/2r²), r = `REACH`.
+
+    Raises:
+        ValueError: there are fewer candidates than `count`.
     """
-    worth = worth.clone()
+    if count > len(eta):
+        raise ValueError(f"`count` must not exceed the {len(eta)} candidates; it is {count}.")
+    taken = torch.zeros(len(eta), dtype=torch.bool)
     chosen = []
     for _ in range(count):
-        best = int(worth.argmax())
+        best = int(worth.masked_fill(taken, -torch.inf).argmax())
+        taken[best] = True
         chosen.append(best)
         distance = (eta - eta[best]).square().sum(-1)
         worth = worth * -torch.expm1(-distance / (2 * REACH**2))
-        worth[best] = -torch.inf
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, dtype=torch.int64)
 
 
 def bias_centre(
@@ -129,4 +139,5 @@ def _scattered(
     system: System, x: Float[Tensor, "sample d"], generator: torch.Generator
 ) -> Float[Tensor, "sample d"]:
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    return system.order_parameters((x + SCATTER * noise).abs().clamp(MARGIN, 1 - MARGIN))
+    folded = 1 - (1 - (x + SCATTER * noise).abs()).abs()
+    return system.order_parameters(folded.clamp(MARGIN, 1 - MARGIN))

@@ -57,7 +57,7 @@ class Judgement:
     def within(self, *, composition: float, mu: float) -> bool:
         """Whether tie-line and μ are known to the tolerances, with the calibrated σ."""
         known = self.unseen_rmse is not None and len(self.sigma_x) == 2
-        return known and max(self.sigma_x) <= composition and self.sigma_mu <= mu
+        return known and all(s <= composition for s in self.sigma_x) and self.sigma_mu <= mu
 
 
 def judge(
@@ -114,7 +114,9 @@ def solution_tie_line(
     """The tie-line between the disordered solution and an ordered phase, in every member."""
     disordered = next(iter(network.system.prototypes))
     found: list[TieLine] = tie_lines(network, network.system, composition=composition)
-    chosen = next((line for line in found if line.left.phase == disordered), None)
+    chosen = next(
+        (t for t in found if t.left.phase == disordered and t.right.phase != disordered), None
+    )
     return None if chosen is None else committee_tie_line(network, chosen)
 
 

@@ -21,6 +21,9 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 
+NARROWEST = 0.02
+"""Range of composition below which there is hardly a state to draw from."""
+
 
 class EnergyTable(Table):
     """[energies]: first-principles energies, all of one method."""
@@ -95,8 +98,11 @@ class EnsembleTable(Table):
                 f"`ensemble.stiffness` must hold {need} values, one per order parameter of "
                 f"{self.system}; it holds {len(self.stiffness)}"
             )
-        if not self.composition[0] < self.composition[1]:
-            raise ValueError(f"`ensemble.composition` must rise; it is {list(self.composition)}")
+        low, high = self.composition
+        if not high - low >= NARROWEST:
+            raise ValueError(
+                f"`ensemble.composition` must rise by at least {NARROWEST}; it is {[low, high]}"
+            )
         return self
 
 
@@ -148,8 +154,8 @@ class LearningTable(Table):
 
     first: Count = 256
     """Points of the first round, half of them spread, half along lines to ordered states."""
-    batch: Count = 192
-    """Points of each later round."""
+    batch: Annotated[int, Field(ge=1, le=4096, strict=True)] = 192
+    """Points of each later round, chosen from 4096 candidates of either kind."""
     rounds: Count = 6
     """Budget, the first included."""
     least_rounds: Count = 4
