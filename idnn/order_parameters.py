@@ -38,11 +38,11 @@ class System:
         return self.q.shape[0]
 
     def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """X = Q⁻¹ η."""
+        """x = Q⁻¹ η."""
         return eta @ torch.linalg.inv(self.q).T.to(eta)
 
     def order_parameters(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """Η = Q x."""
+        """η = Q x."""
         return x @ self.q.T.to(x)
 
     def phase_name(self, eta: Float[Tensor, " d"], order: float = 0.05) -> str:
