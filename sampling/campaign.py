@@ -85,14 +85,19 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
 
 
 def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
-    """Stored labels as training data, without the points where a sublattice never changed."""
-    chosen = [label for label in labels if label["mu"][0] is not None]
+    """The known of the stored labels as training data."""
+    chosen = [label for label in labels if is_known(label)]
     return Derivatives(
         *(
             torch.tensor([c[name] for c in chosen], dtype=torch.float64)
             for name in ("eta", "mu", "mu_stderr")
         )
     )
+
+
+def is_known(label: Mapping[str, Any]) -> bool:
+    """Whether μ could be estimated; not where a sublattice never changed."""
+    return None not in label["mu"] and None not in label["mu_stderr"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,9 +97,14 @@ def rounds_figure(rounds: Sequence[Judgement]) -> Figure:
     ends.set(xlabel="sampled points", ylabel="Al fraction of the tie-line (± 2σ)")
     ends.set_ylim(bottom=0)
     ends.legend(frameon=False)
-    unseen = [(r.n_points, MEV * r.unseen_rmse) for r in rounds if r.unseen_rmse is not None]
+    judged = [(r.n_points, r.unseen_rmse) for r in rounds if r.unseen_rmse is not None]
     errors.plot(
-        *zip(*unseen, strict=True), "s-", ms=4, color=COLOURS[2], label="error on unseen points"
+        [n for n, _ in judged],
+        [MEV * rmse for _, rmse in judged],
+        "s-",
+        ms=4,
+        color=COLOURS[2],
+        label="error on unseen points",
     )
     errors.plot(
         [r.n_points for r in rounds],

@@ -22,7 +22,7 @@ from idnn.equilibrium import Well, ordering_spinodal, wells
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from sampling import figures_learning as draw
-from sampling.campaign import MODEL, STORE, derivatives
+from sampling.campaign import MODEL, STORE, derivatives, is_known
 from sampling.energetics import FIGURES, SUMMARY
 from sampling.judge import Judgement, solution_tie_line
 from sampling.store import Store
@@ -88,7 +88,9 @@ def gather(directory: Path) -> Findings:
         energetics=json.loads((directory / SUMMARY).read_text()),
         rounds=rounds,
         data=derivatives(labels.values()),
-        reasons=tuple(p.reason for p in proposals if p.point in labels),
+        reasons=tuple(
+            p.reason for p in proposals if p.point in labels and is_known(labels[p.point])
+        ),
         labels=tuple(labels.values()),
         network=load(model),
         model_hash=read_header(model)["data_hash"],
@@ -115,6 +117,7 @@ def figures_of_merit(found: Findings) -> dict[str, Any]:
         "l12_on_hull": energetics["l12_on_hull"],
         "n_points": last.n_points,
         "rounds": len(found.rounds),
+        "phases": list(last.phases),
         "temperature_K": found.settings["ensemble"]["temperature"],
         "x_gamma": None,
         "x_gamma_prime": None,
