@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from idnn.files import write_atomically
+from sampling.clusters import orbits
 from sampling.energies import EnergySet, read_energies
 from sampling.expansion import ClusterExpansion
 from sampling.figures_energy import eci_figure, hull_figure, parity_figure
 from sampling.fit import Fit, fit_expansion, nested_cross_validation
 from sampling.groundstates import GroundStates, find_ground_states
+from sampling.lattice import Supercell
 from sampling.literature import compare
-from sampling.ordering import fcc
+from sampling.ordering import ParentLattice, fcc
 from sampling.prototypes import names
 from sampling.settings import CampaignSettings
 
@@ -25,10 +29,46 @@ FIGURES = "figures"
 
 
 def read_campaign_energies(settings: CampaignSettings) -> EnergySet:
-    """The energies a campaign is to fit."""
+    """The energies a campaign is to fit.
+
+    Raises:
+        FileNotFoundError: the energies or the published values are not there.
+        ValueError: energies that break a rule, or a box too small for a candidate expansion.
+    """
     table = settings.expansion
+    for key in ("file", "literature"):
+        path = getattr(settings.energies, key)
+        if path is not None and not path.exists():
+            raise FileNotFoundError(
+                f"`energies.{key}`: there is no {path}; paths are relative to the settings file."
+            )
     lattice = fcc(table.species, table.lattice_parameter)
+    _require_room(settings, lattice)
     return read_energies(settings.energies.file, lattice, kind=settings.energies.kind)
+
+
+def _require_room(settings: CampaignSettings, lattice: ParentLattice) -> None:
+    """Refuse a box in which a cluster of any candidate would meet its own image."""
+    cells = settings.ensemble.cells
+    box = Supercell(settings.system, cells)
+    for cutoffs in settings.expansion.cutoffs:
+        between = [
+            orbit.clusters[:, i, :3] - orbit.clusters[:, j, :3]
+            for orbit in orbits(lattice, cutoffs)
+            for i, j in combinations(range(orbit.order), 2)
+        ]
+        if not between:
+            raise ValueError(
+                f"`expansion.cutoffs` {list(cutoffs)} (Å) holds no pair: neighbours are "
+                f"{lattice.shortest_distance(lattice.primitive_cell):.3g} Å apart."
+            )
+        needed = box.smallest_cells(np.concatenate(between))
+        if cells < needed:
+            raise ValueError(
+                f"`ensemble.cells` must be at least {needed} for the clusters of "
+                f"`expansion.cutoffs` {list(cutoffs)}; it is {cells}: a cluster would meet its "
+                "own periodic image."
+            )
 
 
 def prepare_expansion(settings: CampaignSettings, energies: EnergySet) -> ClusterExpansion:

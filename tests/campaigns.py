@@ -84,8 +84,8 @@ def weights(path: Path) -> dict[str, list]:
 def start(path: Path, *, kill_at: int | None = None, delay: float = 0.0, log: Path | None = None):
     """Run a campaign in a process of its own.
 
-    With `kill_at` it kills itself (SIGKILL) `delay` seconds after so many progress reports; `log`
-    then holds the process ids of its workers.
+    With `kill_at` it is killed (SIGKILL) `delay` seconds after so many progress reports; `log`
+    holds the process ids of its workers.
     """
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=_drive, args=(path, kill_at, delay, log))
@@ -96,6 +96,7 @@ def start(path: Path, *, kill_at: int | None = None, delay: float = 0.0, log: Pa
 def _drive(path: Path, kill_at: int | None, delay: float, log: Path | None) -> None:
     torch.set_num_threads(1)
     reports = 0
+    killer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
 
     def observe(stage: str, done: int, total: int) -> None:
         nonlocal reports
@@ -103,6 +104,8 @@ def _drive(path: Path, kill_at: int | None, delay: float, log: Path | None) -> N
         if log is not None:
             log.write_text(" ".join(str(p.pid) for p in multiprocessing.active_children()))
         if reports == kill_at:
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            killer.start()
 
+    if kill_at == 0:
+        killer.start()
     run_campaign(read_settings(path), observe)

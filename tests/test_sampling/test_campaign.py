@@ -1,0 +1,214 @@
+"""The loop: the same result from any number of workers and after any crash; what it refuses."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import campaigns
+import pytest
+import torch
+
+from idnn.checkpoint import load, read_header
+from sampling.__main__ import main
+from sampling.campaign import STORE, derivatives, run_campaign
+from sampling.judge import Judgement
+from sampling.settings import read_settings
+from sampling.store import Store
+
+
+def wait_for(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A finished campaign that may be spoiled, and the settings that made it."""
+    path = campaigns.write_settings(tmp_path / "copy")
+    shutil.copytree(finished, path.parent / "run")
+    return path
+
+
+def test_every_point_is_proposed_sampled_and_judged(finished):
+    store = Store(finished / STORE)
+    proposals, labels = store.proposals(), store.labels()
+    assert [p.point for p in proposals] == list(range(36)) == list(labels)
+    assert [p.round for p in proposals] == [0] * 24 + [1] * 12
+    assert {p.reason for p in proposals} == {"spread", "prototypes", "disagreement"}
+    rounds = [Judgement.from_stored(content) for content in store.rounds()]
+    assert [r.n_points for r in rounds] == [24, 36]
+    assert rounds[0].unseen_rmse is None
+    assert rounds[1].unseen_rmse is not None
+    assert {"expansion", "proposing", "sampling", "training", "equilibrium"} <= set(store.seconds())
+    store.close()
+
+
+def test_labels_obey_the_umbrella_s_own_equation(finished):
+    """μ = −2φ(⟨η⟩ − κ), before the correction for the size of the box."""
+    store = Store(finished / STORE)
+    for proposal in store.proposals():
+        label = store.labels()[proposal.point]
+        eta, kappa = torch.tensor(label["eta"]), torch.tensor(proposal.kappa)
+        torch.testing.assert_close(torch.tensor(label["mu_raw"]), -2 * 3.0 * (eta - kappa))
+        assert label["sites"] == 108
+        assert label["point_seed"] == proposal.seed
+    store.close()
+
+
+def test_points_are_sampled_where_they_were_aimed(finished):
+    """A later round aims with what was learned; the mean field aims less well."""
+    store = Store(finished / STORE)
+    labels, proposals = store.labels(), store.proposals()
+    store.close()
+    missed = torch.tensor(
+        [[a - b for a, b in zip(labels[p.point]["eta"], p.target, strict=True)] for p in proposals]
+    ).norm(dim=-1)
+    assert float(missed.max()) < 0.15
+    assert float(missed[24:].mean()) < 0.05
+
+
+def test_the_model_is_the_last_round_s_and_fits_its_points(finished):
+    model = finished / "model.safetensors"
+    assert model.read_bytes() == (finished / "models" / "round-1.safetensors").read_bytes()
+    network, store = load(model), Store(finished / STORE)
+    data = derivatives(store.labels().values())
+    rounds = store.rounds()
+    store.close()
+    with torch.no_grad():
+        rmse = (network.gradient(data.eta) - data.mu).square().mean().sqrt()
+    assert float(rmse) == pytest.approx(rounds[-1]["train_rmse"], rel=1e-12)
+    assert float(rmse) < 0.1 * float(data.mu.std())
+    assert network.members == 3
+
+
+def test_one_worker_gives_what_two_gave_and_a_second_process_is_refused(finished, tmp_path, capsys):
+    path = campaigns.write_settings(tmp_path / "one", ("workers = 2", "workers = 1"))
+    log = tmp_path / "log"
+    process = campaigns.start(path, log=log)
+    wait_for(lambda: log.exists() or not process.is_alive())
+    assert main([str(path), "--quiet"]) == 2
+    process.join(300)
+    error = capsys.readouterr().err
+    assert error.startswith("error: `directory`: ")
+    assert "in use by another process" in error
+    assert error.count("\n") == 1
+    assert process.exitcode == 0
+    assert campaigns.content(path.parent / "run") == campaigns.content(finished)
+
+
+def test_killed_at_random_moments_and_run_again_it_ends_the_same(finished, tmp_path):
+    path, log = campaigns.write_settings(tmp_path / "killed"), tmp_path / "log"
+    moments = random.Random(5)
+    kills = [(0, moments.uniform(0.2, 1.5))]
+    kills += [(moments.randint(1, 4), moments.uniform(0, 0.2)) for _ in range(3)]
+    killed = watched = 0
+    for kill_at, delay in kills:
+        log.write_text("")
+        process = campaigns.start(path, kill_at=kill_at, delay=delay, log=log)
+        process.join(300)
+        assert process.exitcode in (0, -signal.SIGKILL)
+        killed += process.exitcode != 0
+        workers = [int(pid) for pid in log.read_text().split()]
+        watched += len(workers)
+        wait_for(lambda pids=workers: not any(map(is_running, pids)), seconds=10)
+    assert killed >= 3
+    assert watched > 0
+    process = campaigns.start(path)
+    process.join(300)
+    assert process.exitcode == 0
+    assert campaigns.content(path.parent / "run") == campaigns.content(finished)
+    leftover = [p.name for p in (path.parent / "run").rglob("*.tmp")]
+    assert len(leftover) <= killed
+
+
+def test_damaged_models_are_made_again_the_same(copy, finished):
+    models = copy.parent / "run" / "models"
+    for name, size in (("round-0.safetensors", 100), ("round-1.safetensors", 1000)):
+        os.truncate(models / name, size)
+    (copy.parent / "run" / "model.safetensors").unlink()
+    run_campaign(read_settings(copy))
+    assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
+
+
+def test_a_finished_campaign_is_not_run_again(copy, finished):
+    seen = []
+    campaign = run_campaign(read_settings(copy), lambda *report: seen.append(report))
+    assert seen == []
+    assert campaign.outcome == "budget"
+    assert [r.round for r in campaign.rounds] == [0, 1]
+    assert read_header(finished / "model.safetensors")["members"] == campaign.network.members
+    assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
+
+
+def test_a_model_of_other_data_is_not_taken_for_the_round_s(copy, finished):
+    models = copy.parent / "run" / "models"
+    shutil.copy(models / "round-0.safetensors", models / "round-1.safetensors")
+    run_campaign(read_settings(copy))
+    assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
+
+
+@pytest.mark.parametrize(
+    ("first_is_known", "outcome", "count"), [(1, "tolerance", 2), (0, "budget", 3)]
+)
+def test_tolerances_met_twice_in_a_row_end_the_loop(
+    finished, tmp_path, first_is_known, outcome, count
+):
+    path = campaigns.write_settings(
+        tmp_path / "loose",
+        ("rounds = 2", "rounds = 3\ntolerance_composition = 0.05\ntolerance_mu = 0.05"),
+    )
+    settings = read_settings(path)
+    shutil.copytree(finished, settings.directory, ignore=shutil.ignore_patterns("campaign*"))
+    old = Store(finished / STORE)
+    identity = settings.identity(old.identity()["energies"]["hash"])
+    new = Store(settings.directory / STORE, identity)
+    new.add_proposals(old.proposals())
+    new.add_labels(old.labels())
+    known = {"x": (0.1, 0.2), "sigma_x": (0.01, 0.01), "sigma_mu": 0.01, "unseen_rmse": 0.01}
+    for content, is_known in zip(old.rounds(), (first_is_known, True), strict=True):
+        new.add_round(content["round"], content | known | {"sigma_mu": 0.01 if is_known else 9.0})
+    old.close()
+    new.close()
+    campaign = run_campaign(settings)
+    assert (campaign.outcome, len(campaign.rounds)) == (outcome, count)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("temperature = 1000.0", "temperature = 900.0", "ensemble.temperature"),
+        ("iterations = 40", "iterations = 50", "network.iterations"),
+        ("seed = 3", "seed = 4", "seed"),
+    ],
+)
+def test_a_directory_of_other_settings_is_refused(copy, finished, capsys, old, new, key):
+    copy.write_text(copy.read_text().replace(old, new))
+    assert main([str(copy), "--quiet"]) == 2
+    assert f"error: `{key}`: the store" in capsys.readouterr().err
+    assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
+
+
+def test_a_directory_of_other_energies_is_refused(copy, capsys):
+    energies = copy.parent / "energies.jsonl"
+    energies.write_text("\n".join(energies.read_text().splitlines()[:-1]) + "\n")
+    assert main([str(copy), "--quiet"]) == 2
+    assert "error: `energies.hash`: the store" in capsys.readouterr().err
+
+
+def test_a_point_whose_mu_is_unknown_is_left_out_of_training():
+    known = {"eta": [0.1] * 4, "mu": [0.2] * 4, "mu_stderr": [0.01] * 4}
+    data = derivatives([known, known | {"mu": [None] * 4}, known | {"mu_stderr": [None] * 4}])
+    assert len(data) == 1
