@@ -25,7 +25,8 @@ def tangent_figure(
     """f above the common tangent for the disordered and the best-ordered state, with 2σ bands."""
     figure = new_figure(6.4, 4.0)
     axes = figure.add_subplot()
-    grid = torch.linspace(max(composition[0], 0.004), composition[1], 120, dtype=torch.float64)
+    low, high = composition if estimate is None else _around(estimate, composition)
+    grid = torch.linspace(max(low, 0.004), high, 120, dtype=torch.float64)
     left, slope = (0.0, 0.0) if estimate is None else _tangent(estimate)
     ordered = _best_order(network, grid)
     for eta, label, colour in (
@@ -44,7 +45,7 @@ def tangent_figure(
             axes.annotate(
                 f"{name}  {x:.4f}", (x, 0), (0, -16), textcoords="offset points", ha="center"
             )
-        _zoom(axes, grid, estimate)
+        _frame(axes, grid, estimate)
     axes.set(xlabel="atomic fraction of Al", ylabel="f above the common tangent (meV/site)")
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -70,10 +71,11 @@ def surface_figure(
     figure.colorbar(shown, ax=axes, label="f above the common tangent (meV/site)", ticks=levels)
     if estimate is not None:
         for name, well in (("γ", estimate.mean.left), ("γ′", estimate.mean.right)):
-            axes.plot(float(well.eta[0]), float(well.eta[1].abs()), "o", color="white", mec="black")
+            point = float(well.eta[0]), float(well.eta[1].abs())
+            axes.plot(*point, "o", color="white", mec="black", clip_on=False, zorder=5)
             axes.annotate(
                 name,
-                (float(well.eta[0]), float(well.eta[1].abs())),
+                point,
                 (6, 5),
                 textcoords="offset points",
                 color="white",
@@ -152,6 +154,7 @@ def parity_figure(network: IntegrableNetwork, data: Derivatives) -> Figure:
     parity.set(xlabel="sampled μ (eV/site)", ylabel="learned μ (eV/site)")
     parity.legend(frameon=False, markerscale=3)
     histogram.set(xlabel="learned − sampled μ (meV/site)", ylabel="points")
+    histogram.set_ylim(top=1.3 * histogram.get_ylim()[1])
     histogram.legend(frameon=False, fontsize=8)
     return figure
 
@@ -195,11 +198,17 @@ def _ends(estimate: TieLineEstimate) -> tuple[float, float]:
     return float(estimate.mean.left.eta[0]), float(estimate.mean.right.eta[0])
 
 
-def _zoom(axes: Axes, grid: Tensor, estimate: TieLineEstimate) -> None:
-    """Frame the tangent: both wells with a third of their distance around."""
+def _around(estimate: TieLineEstimate, composition: tuple[float, float]) -> tuple[float, float]:
+    """Both ends of the tie-line with a third of their distance around, within the range."""
     low, high = _ends(estimate)
     margin = (high - low) / 3
-    axes.set_xlim(max(float(grid[0]) - 0.004, low - margin), min(float(grid[-1]), high + margin))
+    return max(composition[0], low - margin), min(composition[1], high + margin)
+
+
+def _frame(axes: Axes, grid: Tensor, estimate: TieLineEstimate) -> None:
+    """Limits that show the wells and the lower part of the barrier between them."""
+    low, high = _ends(estimate)
+    axes.set_xlim(float(grid[0]), float(grid[-1]))
     inside = (grid > low) & (grid < high)
     curves = [torch.as_tensor(line.get_ydata()) for line in axes.lines]
     top = max(float(y[inside].median()) for y in curves if y.shape == grid.shape)

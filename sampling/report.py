@@ -250,7 +250,7 @@ def _finite(value: object) -> object:
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return "–"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+    if value != 0 and not 10.0**-digits <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.{max(digits - 1, 0)}e}".split("e")
         return f"{mantissa}×10{''.join(_SUPERSCRIPT[c] for c in str(int(exponent)))}"
     return f"{value:.{digits}f}"
