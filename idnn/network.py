@@ -18,33 +18,24 @@ ROWS_PER_CHUNK = 8192
 """Points evaluated at once without a graph: the hidden layers of a chunk then stay in cache."""
 
 
-@dataclass(frozen=True)
-class Activation:
-    """An activation of the potential and its closed-form derivative, that of the gradient."""
-
-    value: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
-
-
-def _softplus(z: Tensor) -> Tensor:
+def _softplus(z: Tensor) -> tuple[Tensor, Tensor]:
     # Torch's default replaces softplus by z from z = 20 on, where they still differ by 2e-9.
-    return nn.functional.softplus(z, threshold=40)
+    return nn.functional.softplus(z, threshold=40), z.sigmoid()
 
 
-def _squareplus(z: Tensor) -> Tensor:
-    return 0.5 * (z + (z * z + 4).sqrt())
+def _squareplus(z: Tensor) -> tuple[Tensor, Tensor]:
+    root = (z * z + 4).sqrt()
+    value = 0.5 * (z + root)
+    return value, value / root
 
 
-def _squareplus_slope(z: Tensor) -> Tensor:
-    return 0.5 + 0.5 * z * (z * z + 4).rsqrt()
-
-
-ACTIVATIONS = {
-    "softplus": Activation(_softplus, torch.sigmoid),
-    "squareplus": Activation(_squareplus, _squareplus_slope),
+ACTIVATIONS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "softplus": _softplus,
+    "squareplus": _squareplus,
 }
-"""Softplus ↔ sigmoid (Teichert et al. 2019, doi:10.1016/j.cma.2019.05.019); squareplus
-½(z + √(z²+4)) (Barron 2021, arXiv:2112.11687) has the same limits and needs only a square root."""
+"""Each gives its value and its slope, the activation of the gradient. Softplus ↔ sigmoid (Teichert
+et al. 2019, doi:10.1016/j.cma.2019.05.019); squareplus ½(z + √(z²+4)) (Barron 2021,
+arXiv:2112.11687) has the same limits and needs only a square root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,27 +159,26 @@ class IntegrableNetwork(nn.Module):
     def _kt(self) -> float:
         return BOLTZMANN_EV * self.temperature
 
-    def _hidden(self, h: Tensor) -> list[Tensor]:
-        """Pre-activations z of the hidden layers, [member, sample, unit]."""
+    def _hidden(self, h: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Last hidden layer, and the slope of each activation, [member, sample, unit]."""
         activation = ACTIVATIONS[self.settings.activation]
-        pre = []
+        slopes = []
         a = h.expand(self.members, *h.shape)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            if pre:
-                a = activation.value(pre[-1])
-            pre.append(torch.baddbmm(bias.unsqueeze(-2), a, weight))
-        return pre
+            a, slope = activation(torch.baddbmm(bias.unsqueeze(-2), a, weight))
+            slopes.append(slope)
+        return a, slopes
 
     def _potential(self, h: Tensor) -> Tensor:
-        a = ACTIVATIONS[self.settings.activation].value(self._hidden(h)[-1])
+        a, _ = self._hidden(h)
         return torch.baddbmm(self.biases[-1].unsqueeze(-2), a, self.weights[-1]).squeeze(-1)
 
     def _slope(self, h: Tensor) -> Tensor:
         """∂g/∂h, [member, sample, invariant]."""
-        activation = ACTIVATIONS[self.settings.activation]
+        _, slopes = self._hidden(h)
         back = self.weights[-1].mT
-        for z, weight in zip(reversed(self._hidden(h)), reversed(self.weights[:-1]), strict=True):
-            back = (activation.slope(z) * back) @ weight.mT
+        for slope, weight in zip(reversed(slopes), reversed(self.weights[:-1]), strict=True):
+            back = (slope * back) @ weight.mT
         return back
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from idnn.files import CannotWrite, DirectoryInUse
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     options = _report_parser().parse_args(words[1:]) if words[:1] == ["report"] else None
     options = options or _run_parser().parse_args(words)
+    torch.set_num_threads(1)  # members and points are spread over processes instead
     try:
         options.command(options)
     except EXPECTED as error:

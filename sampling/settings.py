@@ -247,9 +247,9 @@ def read_settings(
     literature = energies.literature and base / energies.literature
     return settings.model_copy(
         update={
-            "directory": base / settings.directory,
+            "directory": (base / settings.directory).resolve(),
             "energies": energies.model_copy(
-                update={"file": base / energies.file, "literature": literature}
+                update={"file": (base / energies.file).resolve(), "literature": literature}
             ),
         }
     )
