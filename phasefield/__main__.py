@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from idnn.files import exclusive
+from idnn.memory import keep_freed_memory
 from phasefield.observe import Observation
 from phasefield.outputs import export_run, plot_run
 from phasefield.runs import SUMMARY, execute
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
     )
+    keep_freed_memory()
     torch.set_num_threads(1)  # f is evaluated in parallel over parts of the grid instead
     try:
         options.act(options)

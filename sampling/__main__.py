@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from idnn.files import CannotWrite, DirectoryInUse
+from idnn.memory import keep_freed_memory
 from sampling.campaign import run_campaign
 from sampling.energetics import SUMMARY
 from sampling.report import Unfinished, figures_of_merit, gather, write_report
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     options = _report_parser().parse_args(words[1:]) if words[:1] == ["report"] else None
     options = options or _run_parser().parse_args(words)
+    keep_freed_memory()
     torch.set_num_threads(1)  # members and points are spread over processes instead
     try:
         options.command(options)

@@ -25,6 +25,7 @@ from idnn.ensemble import train_committee
 from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import FreeEnergy
+from idnn.memory import keep_freed_memory
 from idnn.network import IntegrableNetwork
 from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
@@ -316,6 +317,7 @@ def _pool(workers: int) -> Iterator[Executor]:
 
 
 def _start_worker() -> None:
+    keep_freed_memory()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:

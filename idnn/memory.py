@@ -1,0 +1,19 @@
+"""How the process keeps memory that torch frees."""
+
+import ctypes
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGE = 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of up to 1 GiB for the next tensor instead of returning them.
+
+    By default every temporary above 128 KiB may be mapped anew and page-faulted in, which takes
+    longer than the arithmetic in it: evaluating a committee on 65,536 points took 0.33 s with and
+    0.12 s without. Only an application should call this; it does nothing on other C libraries.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _LARGE)
