@@ -113,7 +113,7 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(finished, tmp_p
     path, log = campaigns.write_settings(tmp_path / "killed"), tmp_path / "log"
     moments = random.Random(5)
     kills = [(0, moments.uniform(0.2, 1.5))]
-    kills += [(moments.randint(1, 4), moments.uniform(0, 0.2)) for _ in range(3)]
+    kills += [(moments.randint(1, 4), moments.uniform(0, 0.2)) for _ in range(2)]
     killed = watched = 0
     for kill_at, delay in kills:
         log.write_text("")
@@ -124,7 +124,7 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(finished, tmp_p
         workers = [int(pid) for pid in log.read_text().split()]
         watched += len(workers)
         wait_for(lambda pids=workers: not any(map(is_running, pids)), seconds=10)
-    assert killed >= 3
+    assert killed >= 2
     assert watched > 0
     process = campaigns.start(path)
     process.join(300)
