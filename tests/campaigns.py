@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from sampling.campaign import STORE, run_campaign
 from sampling.settings import read_settings
@@ -77,10 +76,6 @@ def content(directory: Path) -> dict:
     return found | {"models": models, "model": (directory / "model.safetensors").read_bytes()}
 
 
-def weights(path: Path) -> dict[str, list]:
-    return {name: tensor.tolist() for name, tensor in load_file(path).items()}
-
-
 def start(path: Path, *, kill_at: int | None = None, delay: float = 0.0, log: Path | None = None):
     """Run a campaign in a process of its own.
 
@@ -95,6 +90,7 @@ def start(path: Path, *, kill_at: int | None = None, delay: float = 0.0, log: Pa
 
 def _drive(path: Path, kill_at: int | None, delay: float, log: Path | None) -> None:
     torch.set_num_threads(1)
+    multiprocessing.set_forkserver_preload(["sampling.campaign"])
     reports = 0
     killer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
 
