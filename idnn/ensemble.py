@@ -12,6 +12,7 @@ import torch
 from idnn.data import Derivatives
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import System
+from idnn.runtime import one_torch_thread
 from idnn.train import FitSettings, derivative_loss, fit, prepare
 
 
@@ -91,11 +92,7 @@ def _train_member(
         network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
     else:
         network = start.member(index)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_torch_thread():
         batch = prepare(network, noisy.with_floor(settings.discrepancy))
         fit(network, derivative_loss, batch, settings.fit)
-    finally:
-        torch.set_num_threads(threads)
     return network

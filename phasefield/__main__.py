@@ -5,11 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from idnn.files import exclusive
-from idnn.memory import keep_freed_memory
+from idnn.runtime import keep_freed_memory
 from phasefield.observe import Observation
 from phasefield.outputs import export_run, plot_run
 from phasefield.runs import SUMMARY, execute
@@ -40,7 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
     )
     keep_freed_memory()
-    torch.set_num_threads(1)  # f is evaluated in parallel over parts of the grid instead
     try:
         options.act(options)
     except (ValueError, OSError, RuntimeError) as error:
@@ -101,14 +98,11 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     settings = read_settings(options.run, output=options.output, model=options.model)
-    with (
-        exclusive(settings.output),
-        tqdm(
-            total=settings.time.end,
-            disable=options.quiet,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
-        ) as bar,
-    ):
+    with tqdm(
+        total=settings.time.end,
+        disable=options.quiet,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+    ) as bar:
 
         def show(now: Observation) -> None:
             bar.set_description_str(f"t = {now.time:.4g}", refresh=False)
@@ -119,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
             bar.update(now.time - bar.n)
 
         summary = execute(settings, [show])
-        paths = plot_run(settings.output)
+    paths = plot_run(settings.output)
     if not options.quiet:
         print(
             f"t = {summary['time']:g} after {summary['steps']} steps in {summary['wall_s']:.0f} s; "

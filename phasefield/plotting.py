@@ -236,5 +236,5 @@ def _pretty(unit: str) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150)
+    figure.savefig(stream, format="png", dpi=150, bbox_inches="tight")
     write_atomically(path, stream.getvalue())

@@ -15,9 +15,10 @@ import torch
 import xarray
 from torch import Tensor
 
-from idnn.files import write_atomically
+from idnn.files import exclusive, write_atomically
 from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
+from idnn.runtime import one_torch_thread
 from phasefield.adaptive import StepControl
 from phasefield.files import open_history
 from phasefield.free_energies import DoubleWell, load_energy, require_admissible
@@ -82,11 +83,19 @@ def prepare(settings: Settings) -> Run:
 
 
 def execute(settings: Settings, observers: Sequence[Observer] = ()) -> dict[str, Any]:
-    """Run or continue what `settings` describe; the caller holds the directory's lock.
+    """Run or continue what `settings` describe.
 
     Returns:
         The summary, which is also written into the run directory.
+
+    Raises:
+        DirectoryInUse: another process writes to the run directory.
     """
+    with exclusive(settings.output), one_torch_thread():
+        return _execute(settings, observers)
+
+
+def _execute(settings: Settings, observers: Sequence[Observer]) -> dict[str, Any]:
     run = prepare(settings)
     claim(settings.output, run.attributes["settings"])
     recorder = RunRecorder(settings.output, run.model.grid, run.names, run.attributes)

@@ -1,12 +1,12 @@
 """The settings of a run as a TOML file states them; unknown keys are refused."""
 
-import difflib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from idnn.settings import BadSettings, Table, read_table, validate
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -14,11 +14,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GridSettings(_Table):
+class GridSettings(Table):
     """[grid]: number of cells along each axis and their edge."""
 
     shape: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=1, max_length=3)]
@@ -26,7 +22,7 @@ class GridSettings(_Table):
     """nm."""
 
 
-class DoubleWellSettings(_Table):
+class DoubleWellSettings(Table):
     """[energy] kind = "double_well": ρ(u − low)²(high − u)², eV/site, one field."""
 
     kind: Literal["double_well"]
@@ -35,7 +31,7 @@ class DoubleWellSettings(_Table):
     high: Finite
 
 
-class BraggWilliamsSettings(_Table):
+class BraggWilliamsSettings(Table):
     """[energy] kind = "bragg_williams": ideal mixing + v_c c² + v_o Σηᵢ² on four sublattices."""
 
     kind: Literal["bragg_williams"]
@@ -49,7 +45,7 @@ class BraggWilliamsSettings(_Table):
     """Site fraction below which x ln x is continued by its Taylor polynomial."""
 
 
-class LearnedSettings(_Table):
+class LearnedSettings(Table):
     """[energy] kind = "learned": a network written by a campaign."""
 
     kind: Literal["learned"]
@@ -59,7 +55,7 @@ class LearnedSettings(_Table):
     """One network of the committee; not given: their mean, at their joint cost."""
 
 
-class FieldSettings(_Table):
+class FieldSettings(Table):
     """[composition] (conserved, Cahn–Hilliard) or [order] (not conserved, Allen–Cahn)."""
 
     mean: Finite = 0.0
@@ -72,7 +68,7 @@ class FieldSettings(_Table):
     """Gradient coefficient, eV·nm²/site."""
 
 
-class NucleusSettings(_Table):
+class NucleusSettings(Table):
     """[[nucleus]]: a ball of another phase at a stated place."""
 
     centre: tuple[Finite, ...]
@@ -85,7 +81,7 @@ class NucleusSettings(_Table):
     """Half-width of its interface, nm."""
 
 
-class NucleiSettings(_Table):
+class NucleiSettings(Table):
     """[nuclei]: balls of L1₂ at random places, the four variants in turn."""
 
     count: Annotated[int, Field(ge=1)]
@@ -99,7 +95,7 @@ class NucleiSettings(_Table):
     """Half-width of their interfaces, nm."""
 
 
-class TimeSettings(_Table):
+class TimeSettings(Table):
     """[time]: how far and how accurately, and when to record."""
 
     end: Positive
@@ -128,7 +124,7 @@ class TimeSettings(_Table):
         return [*times[:-1].tolist(), self.end]
 
 
-class PhaseSettings(_Table):
+class PhaseSettings(Table):
     """[phases]: when a cell counts as ordered (or high), and a phase as present."""
 
     threshold: Positive
@@ -137,7 +133,7 @@ class PhaseSettings(_Table):
     """Share of the cells a variant must cover to count as present."""
 
 
-class Settings(_Table):
+class Settings(Table):
     """Everything a run depends on."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -182,29 +178,20 @@ def read_settings(path: Path, *, output: Path | None = None, model: Path | None 
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it is not TOML, or a key is unknown, missing or out of range.
+        BadSettings: it is not TOML, or a key is unknown, missing or out of range.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no settings file {path}.")
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    table = read_table(path)
     energy = table.get("energy", {})
     if output is not None:
         table["output"] = str(output.absolute())
     if model is not None:
         if not isinstance(energy, dict) or energy.get("kind") != "learned":
-            raise ValueError(
+            raise BadSettings(
                 f"`--model` replaces `energy.model` of a learned energy; in {path} `energy.kind` "
                 f"is {energy.get('kind') if isinstance(energy, dict) else energy!r}."
             )
         energy["model"] = str(model.absolute())
-    try:
-        settings = Settings.model_validate(table)
-    except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_lines(error))) from error
-    return _absolute(settings, path.absolute().parent)
+    return _absolute(validate(Settings, table, path), path.absolute().parent)
 
 
 def _absolute(settings: Settings, base: Path) -> Settings:
@@ -214,44 +201,3 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             update={"model": (base / settings.energy.model).resolve()}
         )
     return settings.model_copy(update=update)
-
-
-def _lines(error: ValidationError) -> list[str]:
-    """One clause per mistake: key, rule, value, remedy."""
-    clauses = []
-    for item in error.errors():
-        keys = [str(key) for key in item["loc"] if key not in _KINDS]
-        name = ".".join(keys) or "settings"
-        if item["type"] == "extra_forbidden":
-            clauses.append(f"`{name}` is not a known key{_suggestion(keys)}")
-        elif item["type"] == "missing":
-            clauses.append(f"`{name}` is missing; add it")
-        elif not keys:
-            clauses.append(item["msg"].removeprefix("Value error, "))
-        else:
-            rule = item["msg"].removeprefix("Value error, ")
-            value = item["input"]
-            shown = "" if isinstance(value, dict) else f"; it is {value!r}"
-            clauses.append(f"`{name}`: {rule[0].lower()}{rule[1:]}{shown}")
-    return clauses
-
-
-_KINDS = {"double_well", "bragg_williams", "learned"}
-_TABLES: dict[str, tuple[type[BaseModel], ...]] = {
-    "": (Settings,),
-    "grid": (GridSettings,),
-    "energy": (DoubleWellSettings, BraggWilliamsSettings, LearnedSettings),
-    "composition": (FieldSettings,),
-    "order": (FieldSettings,),
-    "nucleus": (NucleusSettings,),
-    "nuclei": (NucleiSettings,),
-    "time": (TimeSettings,),
-    "phases": (PhaseSettings,),
-}
-
-
-def _suggestion(keys: list[str]) -> str:
-    table = keys[0] if len(keys) > 1 else ""
-    known = [name for model in _TABLES.get(table, ()) for name in model.model_fields]
-    close = difflib.get_close_matches(keys[-1], known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; known are {sorted(set(known))}"

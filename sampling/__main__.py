@@ -14,13 +14,13 @@ import torch
 from tqdm import tqdm
 
 from idnn.files import CannotWrite, DirectoryInUse
-from idnn.memory import keep_freed_memory
-from sampling.campaign import run_campaign
+from idnn.runtime import keep_freed_memory
+from sampling.campaign import WorkerDied, run_campaign
 from sampling.energetics import SUMMARY
 from sampling.report import Unfinished, figures_of_merit, gather, write_report
 from sampling.settings import read_settings
 
-EXPECTED = (ValueError, FileNotFoundError, CannotWrite, DirectoryInUse, Unfinished)
+EXPECTED = (ValueError, FileNotFoundError, CannotWrite, DirectoryInUse, Unfinished, WorkerDied)
 """Errors the user can mend: one message, exit code 2."""
 
 

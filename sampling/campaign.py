@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
@@ -25,8 +26,8 @@ from idnn.ensemble import train_committee
 from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import FreeEnergy
-from idnn.memory import keep_freed_memory
 from idnn.network import IntegrableNetwork
+from idnn.runtime import keep_freed_memory
 from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
@@ -43,6 +44,10 @@ STORE = "campaign.sqlite"
 MODEL = "model.safetensors"
 POOL = 4096
 """Candidates from which a batch is chosen."""
+
+
+class WorkerDied(RuntimeError):
+    """A worker process was killed from outside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         ValueError: settings or energies that break a rule, or a directory of another campaign.
         DirectoryInUse: another process runs this campaign.
         CannotWrite: the disk refused a write; nothing stored before is lost.
+        WorkerDied: a worker process was killed from outside; nothing stored before is lost.
     """
     with ExitStack() as stack:
         stack.enter_context(exclusive(settings.directory))
@@ -312,6 +318,11 @@ def _pool(workers: int) -> Iterator[Executor]:
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield executor
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            f"One of the {workers} `workers` was killed, probably for lack of memory; what was "
+            "sampled is stored: free memory or lower `workers`, and run the same command again."
+        ) from error
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -109,6 +109,7 @@ def summary(
         "n_structures": len(energies.ids),
         "rmse_full": fit.cross_validation.rmse_full,
         "rmse_focus": fit.cross_validation.rmse_focus,
+        "rmse_hull": fit.cross_validation.rmse_hull,
         "nested_rmse_full": nested.rmse_full,
         "nested_rmse_focus": nested.rmse_focus,
         "x_focus": settings.expansion.x_focus,
@@ -135,4 +136,4 @@ def summary(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=160)
+    figure.savefig(path)

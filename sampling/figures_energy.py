@@ -9,9 +9,10 @@ from sampling.expansion import ClusterExpansion
 from sampling.fit import Fit
 from sampling.groundstates import GroundStates
 from sampling.hull import lower_hull
+from sampling.style import COLOURS, new_figure
 
-# Okabe & Ito's palette: distinct for colour-blind readers.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+BLUE, ORANGE, GREEN = COLOURS[:3]
+GREY = "#8C8C8C"
 MARKERS = {1: "s", 2: "o", 3: "^", 4: "D", 5: "v", 6: "P"}
 
 
@@ -45,7 +46,7 @@ def hull_figure(energies: EnergySet, fit: Fit, states: GroundStates) -> Figure:
 
 def parity_figure(energies: EnergySet, fit: Fit) -> Figure:
     """Leave-one-out predictions against computed energies: all, and errors near the hull."""
-    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
+    figure = new_figure(7.6, 3.8)
     left, right = figure.subplots(1, 2)
     computed, validation = energies.formation_energies, fit.cross_validation
     predicted = validation.predictions
@@ -99,7 +100,7 @@ def eci_figure(expansion: ClusterExpansion) -> Figure:
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = new_figure(width, height)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

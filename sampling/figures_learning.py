@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from sampling.judge import Judgement
 from sampling.style import COLOURS, new_figure
 
 MEV = 1000.0
+
+SURFACE_LEVELS = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80, 160)
+"""meV/site: fine where the wells are, coarse above."""
 
 
 def tangent_figure(
@@ -65,10 +69,14 @@ def surface_figure(
     with torch.no_grad():
         f = MEV * (network(eta) - left - slope * cc)
     f[~network.system.admissible(eta)] = torch.nan
-    levels = [-20, -10, -5, -2, 0, 2, 5, 10, 15, 20, 30, 40, 60, 80, 120]
-    shown = axes.contourf(cc, oo, f, levels=levels, cmap="viridis", extend="both")
-    axes.contour(cc, oo, f, levels=levels, colors="white", linewidths=0.3)
-    figure.colorbar(shown, ax=axes, label="f above the common tangent (meV/site)", ticks=levels)
+    bands = BoundaryNorm(SURFACE_LEVELS, 256, extend="both")
+    shown = axes.contourf(
+        cc, oo, f, levels=SURFACE_LEVELS, norm=bands, cmap="viridis", extend="both"
+    )
+    axes.contour(cc, oo, f, levels=SURFACE_LEVELS, colors="white", linewidths=0.3)
+    figure.colorbar(
+        shown, ax=axes, label="f above the common tangent (meV/site)", ticks=SURFACE_LEVELS
+    )
     if estimate is not None:
         for name, well in (("γ", estimate.mean.left), ("γ′", estimate.mean.right)):
             point = float(well.eta[0]), float(well.eta[1].abs())

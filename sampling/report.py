@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -157,6 +158,7 @@ def write_report(directory: Path) -> Path:
         loader=PackageLoader("sampling"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["number"] = _number
+    environment.filters["name"] = _subscripts
     page = environment.get_template("report.html.j2").render(
         found=found,
         numbers=figures_of_merit(found),
@@ -243,6 +245,11 @@ def _data_uri(path: Path) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
 
 
+def _subscripts(name: str) -> str:
+    """L1_2 Ni3Al → L1₂ Ni₃Al."""
+    return re.sub(r"_(\d)|(?<=[a-z])(\d)", lambda m: _SUBSCRIPT[m[1] or m[2]], name)
+
+
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -256,4 +263,5 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
+_SUBSCRIPT = dict(zip("0123456789", "₀₁₂₃₄₅₆₇₈₉", strict=True))
 _SUPERSCRIPT = dict(zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))

@@ -30,7 +30,7 @@ STIFFNESS = 1e-6
 
 def main() -> None:
     """Print one line of JSON per chemical potential."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--sweeps", type=int, default=4000)

@@ -75,8 +75,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(settings, tmp_pa
     reference = settings(cells=32, end=110.0, frames=40).model_copy(
         update={"output": tmp_path / "reference"}
     )
-    with exclusive(reference.output):
-        execute(reference)
+    execute(reference)
     command = [sys.executable, "-m", "phasefield", str(tmp_path / "run.toml"), "--quiet"]
     generator, killed = random.Random(1), 0
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -88,8 +87,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(settings, tmp_pa
         killed += process.wait() == -signal.SIGKILL
     assert killed == 2
     settings_again = settings(cells=32, end=110.0, frames=40)
-    with exclusive(settings_again.output):
-        execute(settings_again)
+    execute(settings_again)
     assert contents(tmp_path / "run") == contents(tmp_path / "reference")
 
 
@@ -107,23 +105,18 @@ def test_a_disk_that_fills_at_any_write_loses_nothing(settings, tmp_path, monkey
     """The n-th file write fails; the same command then ends with the same bits."""
     whole = settings()
     writes = count_writes(monkeypatch, fail_at=None)
-    with exclusive(whole.output):
-        execute(whole)
+    execute(whole)
     reference, total = contents(whole.output), writes()
     assert total > 40
     for n in range(1, total, total // 9):
         monkeypatch.undo()
         count_writes(monkeypatch, fail_at=n)
         run = whole.model_copy(update={"output": tmp_path / f"full{n}"})
-        with (
-            pytest.raises(CannotWrite, match="No space left on device"),
-            exclusive(run.output),
-        ):
+        with pytest.raises(CannotWrite, match="No space left on device"):
             execute(run)
         monkeypatch.undo()
-        with exclusive(run.output):
-            execute(run)
-        assert contents(run.output) == reference
+        execute(run)
+    assert contents(run.output) == reference
 
 
 def count_writes(monkeypatch, fail_at):
@@ -153,17 +146,15 @@ def count_writes(monkeypatch, fail_at):
 
 def test_a_finished_run_is_not_computed_again(settings):
     run = settings()
-    with exclusive(run.output):
-        first, before = execute(run), contents(run.output)
-        again = execute(run)
+    first, before = execute(run), contents(run.output)
+    again = execute(run)
     assert first == again
     assert contents(run.output) == before
 
 
 def test_the_trajectory_opens_with_named_axes_units_and_settings(settings):
     run = settings()
-    with exclusive(run.output):
-        summary = execute(run)
+    summary = execute(run)
     data = open_trajectory(run.output)
     assert data["c"].dims == ("time", "x", "y")
     assert data["x"].attrs["units"] == "nm"
@@ -182,8 +173,7 @@ def test_the_trajectory_opens_with_named_axes_units_and_settings(settings):
 
 def test_the_summary_reports_conservation_decay_and_phases(settings):
     run = settings(cells=32, end=150.0)
-    with exclusive(run.output):
-        summary = execute(run)
+    summary = execute(run)
     assert summary == json.loads((run.output / "summary.json").read_text())
     assert summary["mass_drift"] < 1e-15
     assert summary["energy_never_rose"] is True
@@ -196,8 +186,7 @@ def test_the_summary_reports_conservation_decay_and_phases(settings):
 
 def test_other_settings_are_refused_naming_the_first_that_differs(settings):
     run = settings()
-    with exclusive(run.output):
-        execute(run)
+    execute(run)
     for name, value, key in (("seed", 6, "seed"), ("mean", 0.15, "composition.mean")):
         with pytest.raises(ValueError, match=rf"`{key}` is {value}, but the run in .* was begun"):
             execute(settings(**{name: value}))
@@ -224,8 +213,7 @@ def test_a_second_process_in_the_same_directory_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
 def test_a_damaged_checkpoint_is_refused(damage, settings):
     run = settings()
-    with exclusive(run.output):
-        execute(run)
+    execute(run)
     path = run.output / CHECKPOINT
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
@@ -237,8 +225,7 @@ def test_a_damaged_checkpoint_is_refused(damage, settings):
 
 def test_a_damaged_or_missing_frame_is_refused(settings):
     run = settings()
-    with exclusive(run.output):
-        execute(run)
+    execute(run)
     chunks = sorted(p for p in (run.output / TRAJECTORY / "c" / "c").rglob("*") if p.is_file())
     content = bytearray(chunks[1].read_bytes())
     content[len(content) // 2] ^= 255
@@ -253,8 +240,7 @@ def test_a_damaged_or_missing_frame_is_refused(settings):
 
 def test_a_trajectory_shorter_than_its_checkpoint_is_refused(settings):
     run = settings()
-    with exclusive(run.output):
-        execute(run)
+    execute(run)
     zarr.open_group(str(run.output / TRAJECTORY))["eta2"].resize((2, 8, 8))
     with pytest.raises(DamagedRun, match="`eta2` has 2 of 4 entries"):
         execute(run)

@@ -1,6 +1,10 @@
-"""How the process keeps memory that torch frees."""
+"""How a process computes: threads inside torch, and memory that torch frees."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE = 1 << 30
@@ -17,3 +21,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE)
         mallopt(_TRIM_THRESHOLD, _LARGE)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread where the work is spread over threads or processes already."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
