@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 
 from idnn.data import Derivatives
@@ -66,33 +67,64 @@ def train_committee(
         executor: where members train, side by side; here, one by one, if None.
         observe: called with the number of members done.
     """
-    train = partial(_train_member, system, temperature, data, settings, start)
-    mapper: Callable[..., Iterable[IntegrableNetwork]] = map if executor is None else executor.map
+    train = partial(_train_member, system, temperature, _Arrays.of(data), settings)
+    starts = [None if start is None else _weights(start.member(i)) for i in range(settings.members)]
+    mapper: Callable[..., Iterable[Weights]] = map if executor is None else executor.map
     networks = []
-    for network in mapper(train, range(settings.members)):
+    for weights in mapper(train, range(settings.members), starts):
+        network = IntegrableNetwork(system, temperature, settings.network)
+        _set_weights(network, weights)
         networks.append(network)
         if observe is not None:
             observe(len(networks))
     return IntegrableNetwork.gather(networks, range(settings.members))
 
 
+Weights = list[np.ndarray]
+"""A member's parameters. Only arrays go to a worker and back: torch would move the storage of a
+tensor that it pickles into shared memory, from under every numpy view of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """`Derivatives` as arrays."""
+
+    eta: np.ndarray
+    mu: np.ndarray
+    sigma: np.ndarray
+
+    @staticmethod
+    def of(data: Derivatives) -> _Arrays:
+        return _Arrays(data.eta.numpy(), data.mu.numpy(), data.sigma.numpy())
+
+
+def _weights(network: IntegrableNetwork) -> Weights:
+    return [p.detach().numpy() for p in network.parameters()]
+
+
+def _set_weights(network: IntegrableNetwork, weights: Weights) -> None:
+    with torch.no_grad():
+        for parameter, values in zip(network.parameters(), weights, strict=True):
+            parameter.copy_(torch.from_numpy(values))
+
+
 def _train_member(
     system: System,
     temperature: float,
-    data: Derivatives,
+    arrays: _Arrays,
     settings: CommitteeSettings,
-    start: IntegrableNetwork | None,
     index: int,
-) -> IntegrableNetwork:
+    start: Weights | None,
+) -> Weights:
+    eta, mu, sigma = (torch.from_numpy(a) for a in (arrays.eta, arrays.mu, arrays.sigma))
     seed = settings.seed * 1_000_003 + index
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(data.mu.shape, generator=generator, dtype=data.mu.dtype)
-    noisy = Derivatives(data.eta, data.mu + data.sigma * noise, data.sigma)
-    if start is None:
-        network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
-    else:
-        network = start.member(index)
+    noise = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
+    noisy = Derivatives(eta, mu + sigma * noise, sigma)
+    network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
+    if start is not None:
+        _set_weights(network, start)
     with one_torch_thread():
         batch = prepare(network, noisy.with_floor(settings.discrepancy))
         fit(network, derivative_loss, batch, settings.fit)
-    return network
+    return _weights(network)

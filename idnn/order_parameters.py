@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +32,16 @@ class System:
     invariants: Callable[[Tensor], Tensor]
     ordered_cell: tuple[tuple[int, int, int], ...]
     prototypes: Mapping[str, tuple[float, ...]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes by value.
+
+        Torch's own pickling to a process moves a tensor's storage into shared memory, from under
+        every numpy view of it.
+        """
+        numbers = (self.q.tolist(), self.group.tolist())
+        rest = (self.invariants, self.ordered_cell, dict(self.prototypes))
+        return _system, (self.name, *numbers, *rest)
 
     @property
     def dimension(self) -> int:
@@ -71,6 +82,15 @@ class System:
         """Whether every site fraction lies in [0, 1]."""
         x = self.site_fractions(eta)
         return ((x >= 0) & (x <= 1)).all(-1)
+
+
+def _system(
+    name: str,
+    q: list[list[float]],
+    group: list[list[int]],
+    *rest: Any,  # noqa: ANN401
+) -> System:
+    return System(name, torch.tensor(q, dtype=torch.float64), torch.tensor(group), *rest)
 
 
 def _l12_invariants(eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:

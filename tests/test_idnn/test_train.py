@@ -102,8 +102,11 @@ def test_a_committee_does_not_depend_on_where_its_members_train(truth):
     # Not fork: a child of a process whose torch has started threads can hang.
     context = get_context("forkserver")
     context.set_forkserver_preload(["idnn.ensemble"])
+    before = FCC_L12.q.data_ptr()
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         parallel = committee(truth, pool)
+    # Torch would move a tensor that it pickles into shared memory and free what views point to.
+    assert FCC_L12.q.data_ptr() == before
     for mine, theirs in zip(serial.parameters(), parallel.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
