@@ -18,12 +18,14 @@ def claim(directory: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the directory holds a run of other settings, or files that are not a run.
     """
-    for leftover in directory.glob("*.tmp"):
-        leftover.unlink()
     path = directory / SETTINGS_FILE
     if path.exists():
         _require_same(directory, read_run_settings(directory), settings)
+        for leftover in directory.glob("*.tmp"):
+            leftover.unlink()
         return
+    for leftover in directory.glob(f"{SETTINGS_FILE}.*.tmp"):
+        leftover.unlink()
     others = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
     if others:
         raise ValueError(

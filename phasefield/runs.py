@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -214,15 +213,3 @@ def _attributes(settings: Settings, grid: Grid, provenance: dict[str, str]) -> d
         "seed": settings.seed,
         "versions": {name: version(name) for name in packages} | {"python": python_version()},
     }
-
-
-def read_summary(directory: Path) -> dict[str, Any]:
-    """The summary of a finished run.
-
-    Raises:
-        FileNotFoundError: the run has none yet.
-    """
-    path = directory / SUMMARY
-    if not path.is_file():
-        raise FileNotFoundError(f"{directory} has no {SUMMARY}; the run is not finished.")
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -8,16 +8,19 @@ from pydantic import Field, model_validator
 
 from idnn.settings import BadSettings, Table, read_table, validate
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+# Strict: TOML has types, so `true` is not 1 and "3" is not 3; an integer still is a float.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class GridSettings(Table):
     """[grid]: number of cells along each axis and their edge."""
 
-    shape: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=1, max_length=3)]
+    shape: Annotated[
+        tuple[Annotated[int, Field(ge=4, strict=True)], ...], Field(min_length=1, max_length=3)
+    ]
     spacing: Positive
     """nm."""
 
@@ -41,7 +44,7 @@ class BraggWilliamsSettings(Table):
     """v_c, eV/site."""
     order_interaction: Finite
     """v_o, eV/site."""
-    floor: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
+    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 1e-3
     """Site fraction below which x ln x is continued by its Taylor polynomial."""
 
 
@@ -51,7 +54,7 @@ class LearnedSettings(Table):
     kind: Literal["learned"]
     model: Path
     """Relative to the TOML file."""
-    member: Annotated[int, Field(ge=0)] | None = None
+    member: Annotated[int, Field(ge=0, strict=True)] | None = None
     """One network of the committee; not given: their mean, at their joint cost."""
 
 
@@ -84,12 +87,12 @@ class NucleusSettings(Table):
 class NucleiSettings(Table):
     """[nuclei]: balls of L1₂ at random places, the four variants in turn."""
 
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, strict=True)]
     radius: Positive
     """nm."""
     composition: Fraction
     """Composition inside."""
-    order: Annotated[float, Field(gt=0, le=0.25)]
+    order: Annotated[float, Field(gt=0, le=0.25, strict=True)]
     """|ηᵢ| inside; ¼ is perfect order."""
     width: Positive = 1.0
     """Half-width of their interfaces, nm."""
@@ -100,11 +103,11 @@ class TimeSettings(Table):
 
     end: Positive
     """t₀."""
-    frames: Annotated[int, Field(ge=1)] = 60
+    frames: Annotated[int, Field(ge=1, strict=True)] = 60
     """Recorded times after t = 0; a stopped run resumes from the last of them."""
     first_frame: Positive | None = None
     """Given: frames at equal ratios of time from here to `end`. Not given: equal intervals."""
-    tolerance: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
+    tolerance: Annotated[float, Field(gt=0, le=0.1, strict=True)] = 1e-3
     """Largest estimated error of any field in any cell, per step."""
     first_step: Positive = 1e-3
     """t₀."""
@@ -129,14 +132,14 @@ class PhaseSettings(Table):
 
     threshold: Positive
     """Smallest |ηᵢ| of an ordered cell; of one field: its value above which it is high."""
-    smallest_share: Annotated[float, Field(gt=0, le=1)] = 0.005
+    smallest_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.005
     """Share of the cells a variant must cover to count as present."""
 
 
 class Settings(Table):
     """Everything a run depends on."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, strict=True)]
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if torch sees one."""
     output: Path

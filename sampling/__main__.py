@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from idnn.files import CannotWrite, DirectoryInUse
 from idnn.runtime import keep_freed_memory
+from idnn.train import NotTrained
 from sampling.campaign import WorkerDied, run_campaign
 from sampling.energetics import SUMMARY
 from sampling.report import Unfinished, figures_of_merit, gather, write_report
 from sampling.settings import read_settings
 
-EXPECTED = (ValueError, FileNotFoundError, CannotWrite, DirectoryInUse, Unfinished, WorkerDied)
+EXPECTED = (ValueError, OSError, CannotWrite, DirectoryInUse, NotTrained, Unfinished, WorkerDied)
 """Errors the user can mend: one message, exit code 2."""
 
 
@@ -97,7 +98,7 @@ def _run(options: argparse.Namespace) -> None:
     print(
         f"cluster expansion: leave-one-out {1e3 * energetics['rmse_full']:.1f} meV/atom, "
         f"{1e3 * energetics['rmse_focus']:.1f} for x <= {energetics['x_focus']:g}; "
-        f"L1_2 Ni3Al {'on' if energetics['l12_on_hull'] else 'NOT on'} the hull"
+        f"{energetics['gamma_prime']} {'on' if energetics['l12_on_hull'] else 'NOT on'} the hull"
     )
     print(f"{last.n_points} points in {len(campaign.rounds)} rounds; stopped by {campaign.outcome}")
     if last.x:

@@ -6,9 +6,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
@@ -107,6 +108,14 @@ def is_known(label: Mapping[str, Any]) -> bool:
     return None not in label["mu"] and None not in label["mu_stderr"]
 
 
+def is_known_twice(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> bool:
+    """Whether the last two rounds met the tolerances of `learning`, and there were enough."""
+    return len(rounds) >= max(2, learning["least_rounds"]) and all(
+        r.within(composition=learning["tolerance_composition"], mu=learning["tolerance_mu"])
+        for r in rounds[-2:]
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Learned:
     """What one round hands to the next."""
@@ -136,11 +145,7 @@ class _Loop:
         return Campaign(learned.network, tuple(rounds), outcome, self.settings.directory)
 
     def _is_known(self, rounds: list[Judgement]) -> bool:
-        learning = self.settings.active_learning
-        return len(rounds) >= max(2, learning.least_rounds) and all(
-            r.within(composition=learning.tolerance_composition, mu=learning.tolerance_mu)
-            for r in rounds[-2:]
-        )
+        return is_known_twice(rounds, self.settings.active_learning.model_dump())
 
     def _is_over(self, rounds: list[Judgement]) -> bool:
         return len(rounds) >= self.settings.active_learning.rounds or self._is_known(rounds)
@@ -307,8 +312,10 @@ class _Loop:
 @contextmanager
 def _timed(store: Store, stage: str) -> Iterator[None]:
     start = time.monotonic()
-    yield
-    store.add_seconds(stage, time.monotonic() - start)
+    try:
+        yield
+    finally:
+        store.add_seconds(stage, time.monotonic() - start)
 
 
 @contextmanager
@@ -328,6 +335,7 @@ def _pool(workers: int) -> Iterator[Executor]:
 
 
 def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     keep_freed_memory()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def prepare_expansion(settings: CampaignSettings, energies: EnergySet) -> Cluste
     """
     directory = settings.directory
     if (directory / EXPANSION).exists():
-        return ClusterExpansion.from_json(directory / EXPANSION)
+        kept = ClusterExpansion.from_json(directory / EXPANSION)
+        if _is_of(kept, settings, energies):
+            return kept
     fit = fit_expansion(energies, settings.expansion.fit_settings())
     states = find_ground_states(fit.expansion, largest=settings.expansion.enumerate_up_to)
     (directory / FIGURES).mkdir(exist_ok=True)
@@ -95,11 +98,20 @@ def prepare_expansion(settings: CampaignSettings, energies: EnergySet) -> Cluste
     return fit.expansion
 
 
+def _is_of(kept: ClusterExpansion, settings: CampaignSettings, energies: EnergySet) -> bool:
+    """Whether an expansion was fitted to these energies with these settings."""
+    asked = json.loads(json.dumps(asdict(settings.expansion.fit_settings())))
+    same_fit = kept.provenance.settings.get("fit") == asked
+    return same_fit and kept.provenance.data_hash == energies.source_hash
+
+
 def summary(
     settings: CampaignSettings, energies: EnergySet, fit: Fit, states: GroundStates
 ) -> dict[str, Any]:
     """Errors, ground states and differences from published values, eV/atom."""
-    nested = nested_cross_validation(energies, settings.expansion.fit_settings())
+    folds = min(10, len(energies.ids))
+    nested = nested_cross_validation(energies, settings.expansion.fit_settings(), folds=folds)
+    gamma_prime = f"L1_2 {settings.expansion.species[0]}3{settings.expansion.species[1]}"
     computed = names(energies.lattice, energies.orderings)
     predicted = dict(zip(computed, fit.expansion.predict(energies.orderings), strict=True))
     published = settings.energies.literature
@@ -116,7 +128,8 @@ def summary(
         "cutoffs": list(fit.prior.cutoffs),
         "noise": fit.noise,
         "n_enumerated": len(states.names),
-        "l12_on_hull": states.is_on_hull("L1_2 Ni3Al"),
+        "gamma_prime": gamma_prime,
+        "l12_on_hull": gamma_prime in states.names and states.is_on_hull(gamma_prime),
         "ground_states": [
             {"name": states.names[i], "x": states.fractions[i], "energy": states.energies[i]}
             for i in states.vertices

@@ -158,10 +158,22 @@ def _record(where: str, entry: dict[str, Any]) -> _Record:
 
 def _structure(entry: dict[str, Any]) -> Structure:
     if "structure" in entry:
-        return Structure.from_dict(entry["structure"])
+        return _plain(entry["structure"])
     return Structure(
         Lattice(entry["cell"]), entry["species"], entry["positions"], coords_are_cartesian=True
     )
+
+
+def _plain(content: dict[str, Any]) -> Structure:
+    """Lattice, species and positions of a `Structure.as_dict()`, and nothing else.
+
+    pymatgen's own reader decodes site properties, which may name any class to import.
+    """
+    species = [site["species"][0]["element"] for site in content["sites"]]
+    if any(len(site["species"]) != 1 for site in content["sites"]):
+        raise ValueError("a site is shared by several species")
+    positions = [site["abc"] for site in content["sites"]]
+    return Structure(Lattice(content["lattice"]["matrix"]), species, positions)
 
 
 def _folder(path: Path) -> Iterator[_Record]:
@@ -177,7 +189,7 @@ def _folder(path: Path) -> Iterator[_Record]:
             try:
                 structure = Structure.from_file(path / row["file"])
                 energy = float(row["energy"])
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, LookupError, TypeError) as error:
                 raise ValueError(f"`{where}` cannot be read: {error}") from error
             yield _checked(_Record(where, row["file"], structure, energy, row["method"]))
 
@@ -187,6 +199,8 @@ def _checked(record: _Record) -> _Record:
         raise ValueError(
             f"`energy` must be finite; {record.where} has {record.energy}. Leave it out."
         )
+    if len(record.structure) == 0:
+        raise ValueError(f"`species` must name at least one atom; {record.where} has none.")
     if not np.isfinite(record.structure.cart_coords).all():
         raise ValueError(f"`positions` must be finite; those of {record.where} are not.")
     return record

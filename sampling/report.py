@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -23,10 +24,12 @@ from idnn.equilibrium import Well, ordering_spinodal, wells
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from sampling import figures_learning as draw
-from sampling.campaign import MODEL, STORE, derivatives, is_known
+from sampling.campaign import MODEL, STORE, derivatives, is_known, is_known_twice
 from sampling.energetics import FIGURES, SUMMARY
 from sampling.judge import Judgement, solution_tie_line
 from sampling.store import Store
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
 MICROSTRUCTURE = "microstructure"
@@ -52,6 +55,12 @@ class Findings:
     model_hash: str
     seconds: Mapping[str, float]
     microstructure: Mapping[str, Any] | None
+
+    @property
+    def outcome(self) -> str:
+        """Why the loop ended: its tolerances were met, or its budget of rounds was spent."""
+        known = is_known_twice(self.rounds, self.settings["active_learning"])
+        return "tolerance" if known else "budget"
 
     @property
     def composition(self) -> tuple[float, float]:
@@ -96,7 +105,7 @@ def gather(directory: Path) -> Findings:
         network=load(model),
         model_hash=read_header(model)["data_hash"],
         seconds=seconds,
-        microstructure=_microstructure(directory / MICROSTRUCTURE),
+        microstructure=_microstructure(directory / MICROSTRUCTURE, read_header(model)["data_hash"]),
     )
 
 
@@ -115,9 +124,11 @@ def figures_of_merit(found: Findings) -> dict[str, Any]:
         "n_structures": energetics["n_structures"],
         "cv_rmse_meV": 1e3 * energetics["rmse_full"],
         "cv_rmse_focus_meV": 1e3 * energetics["rmse_focus"],
+        "cv_rmse_nested_focus_meV": 1e3 * energetics["nested_rmse_focus"],
         "l12_on_hull": energetics["l12_on_hull"],
         "n_points": last.n_points,
         "rounds": len(found.rounds),
+        "stopped_by": found.outcome,
         "phases": list(last.phases),
         "temperature_K": found.settings["ensemble"]["temperature"],
         "x_gamma": None,
@@ -229,9 +240,17 @@ def _sampling(found: Findings) -> dict[str, float]:
     }
 
 
-def _microstructure(directory: Path) -> dict[str, Any] | None:
+def _microstructure(directory: Path, data_hash: str) -> dict[str, Any] | None:
+    """Summary of the phase-field run, if it used this very model."""
     path = directory / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text())
+    used = summary.get("settings", {}).get("energy", {}).get("model_data_hash", data_hash)
+    if used != data_hash:
+        logger.warning("%s used another model and is left out; run it again", directory)
+        return None
+    return summary
 
 
 def _png(figure: Figure) -> str:

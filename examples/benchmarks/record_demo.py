@@ -26,7 +26,7 @@ def main() -> None:
     numbers = figures_of_merit(gather(parser.parse_args().directory))
     git = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
+    machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()}
     record = numbers | {"commit": commit, "machine": machine}
     path = Path(__file__).with_name("demo.json")
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
