@@ -1,19 +1,23 @@
 """The loop: the same result from any number of workers and after any crash; what it refuses."""
 
+import json
 import os
 import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import campaigns
+import numpy as np
 import pytest
 import torch
 
 from idnn.checkpoint import load, read_header
 from sampling.__main__ import main
 from sampling.campaign import STORE, derivatives, run_campaign
+from sampling.energetics import SUMMARY, prepare_expansion, read_campaign_energies
 from sampling.judge import Judgement
 from sampling.settings import read_settings
 from sampling.store import Store
@@ -212,3 +216,25 @@ def test_a_point_whose_mu_is_unknown_is_left_out_of_training():
     known = {"eta": [0.1] * 4, "mu": [0.2] * 4, "mu_stderr": [0.01] * 4}
     data = derivatives([known, known | {"mu": [None] * 4}, known | {"mu_stderr": [None] * 4}])
     assert len(data) == 1
+
+
+def test_an_expansion_of_other_energies_is_not_used_again(tmp_path):
+    """Deleting the store to start afresh leaves expansion.json, which then no longer fits."""
+    settings = read_settings(campaigns.write_settings(tmp_path))
+    energies = read_campaign_energies(settings)
+    settings.directory.mkdir()
+    first = prepare_expansion(settings, energies)
+    assert np.array_equal(prepare_expansion(settings, energies).eci, first.eci)
+    other = replace(energies, formation_energies=2 * energies.formation_energies, source_hash="0")
+    assert not np.array_equal(prepare_expansion(settings, other).eci, first.eci)
+
+
+def test_the_ordered_phase_is_named_after_the_species(tmp_path):
+    settings = read_settings(
+        campaigns.write_settings(tmp_path, ("enumerate_up_to = 4", "enumerate_up_to = 2"))
+    )
+    settings.directory.mkdir()
+    prepare_expansion(settings, read_campaign_energies(settings))
+    content = json.loads((settings.directory / SUMMARY).read_text())
+    assert content["gamma_prime"] == "L1_2 Ni3Al"
+    assert content["l12_on_hull"] is False  # not enumerated up to two atoms

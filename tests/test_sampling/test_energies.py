@@ -261,3 +261,27 @@ def test_formulae_and_names_of_the_prototypes():
         "NiAl", "NiAl", "Ni3Al", "Ni3Al", "Ni3Al", "Ni2Al", "Ni4Al"
     ]  # fmt: skip
     assert names(LATTICE, built)[3] == "D0_22 Ni3Al"
+
+
+def test_a_structure_cannot_name_code_to_import(tmp_path, monkeypatch):
+    """pymatgen's decoder would import the module that a site property names."""
+    (tmp_path / "intruder.py").write_text("raise SystemExit('executed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = [{"method": "PBE"}]
+    for row in good_set()[1:]:
+        structure = Structure(
+            row["cell"], row["species"], row["positions"], coords_are_cartesian=True
+        ).as_dict()
+        structure["sites"][0]["properties"] = {"a": {"@module": "intruder", "@class": "X"}}
+        rows.append({"id": row["id"], "energy": row["energy"], "structure": structure})
+    path = tmp_path / "energies.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert read_energies(path, LATTICE).ids == ("ni", "al", "ni3al")
+
+
+def test_a_record_without_atoms_is_refused_by_name(tmp_path):
+    path = tmp_path / "energies.jsonl"
+    rows = [*good_set(), cubic("void", [], 0.0) | {"positions": []}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match=r"void"):
+        read_energies(path, LATTICE)
