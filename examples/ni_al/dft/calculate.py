@@ -86,7 +86,9 @@ def calculate_one(folder: Path, structure: Record, kind: str) -> None:
         return
     log = folder / "scratch" / f"gpaw{os.getpid()}.txt"
     if kind == "volume":
-        record = relax_volume(structure, log)
+        points = folder / "points.jsonl"
+        cut_partial_line(points)
+        record = relax_volume(structure, log, points)
     else:
         record = relax_fully(structure, done[structure["id"], "volume"], log)
     if not results.exists():

@@ -52,11 +52,13 @@ class Clock:
         }
 
 
-def relax_volume(structure: Record, log: Path) -> Record:
+def relax_volume(structure: Record, log: Path, points: Path) -> Record:
     """Ideal sites and shape: volume from an equation of state, then the energy on a dense mesh.
 
     The largest volume comes first: where the moment vanishes there, the rest runs without spin,
     and its real-space grid serves all volumes, so that the energies lie on one smooth curve.
+    Each volume is kept in `points`, so that a killed run loses one calculation at most; the times
+    in the record are those of the last run.
     """
     clock = Clock()
     x, sites = structure["x_Al"], structure["n"]
@@ -66,13 +68,25 @@ def relax_volume(structure: Record, log: Path) -> Record:
     scales, volumes, energies, moments = list(settings.SCALES), [], [], []
     while len(volumes) < len(scales):
         volume = guess * scales[len(volumes)] ** 3
-        point = converge(ideal(structure, volume), density, start(structure, magnetic), log, grid)
+        point = kept_point(points, structure, volume, density)
+        if point is None:
+            at_volume = ideal(structure, volume)
+            found = converge(at_volume, density, start(structure, magnetic), log, grid)
+            point = {
+                "id": structure["id"],
+                "volume": volume,
+                "density": density,
+                "energy": found.energy,
+                "moment": found.moment,
+                "grid": found.grid,
+            }
+            append(points, point)
         if grid is None:
-            grid = point.grid
-            magnetic = magnetic and abs(point.moment) / sites >= settings.VANISHED_MOMENT
+            grid = tuple(point["grid"])
+            magnetic = magnetic and abs(point["moment"]) / sites >= settings.VANISHED_MOMENT
         volumes.append(volume)
-        energies.append(point.energy / sites)
-        moments.append(point.moment / sites)
+        energies.append(point["energy"] / sites)
+        moments.append(point["moment"] / sites)
         if len(volumes) == len(scales) < 5:
             scales += further_scales(
                 np.cbrt(equation_of_state(volumes, energies)[0] / guess), scales
@@ -88,6 +102,18 @@ def relax_volume(structure: Record, log: Path) -> Record:
         "E0_coarse": energy,
         "B_GPa": bulk_modulus,
     }
+
+
+def kept_point(points: Path, structure: Record, volume: float, density: float) -> Record | None:
+    """A volume calculated before the run was killed."""
+    if not points.exists():
+        return None
+    wanted = (structure["id"], volume, density)
+    for line in points.read_text().splitlines():
+        point = json.loads(line)
+        if (point["id"], point["volume"], point["density"]) == wanted:
+            return point
+    return None
 
 
 def relax_fully(structure: Record, volume: Record, log: Path) -> Record:
