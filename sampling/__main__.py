@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from idnn.files import CannotWrite, DirectoryInUse
@@ -31,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = _report_parser().parse_args(words[1:]) if words[:1] == ["report"] else None
     options = options or _run_parser().parse_args(words)
     keep_freed_memory()
-    torch.set_num_threads(1)  # members and points are spread over processes instead
     try:
         options.command(options)
     except EXPECTED as error:

@@ -28,7 +28,7 @@ from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import FreeEnergy
 from idnn.network import IntegrableNetwork
-from idnn.runtime import keep_freed_memory
+from idnn.runtime import keep_freed_memory, one_torch_thread
 from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
@@ -83,6 +83,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
     """
     with ExitStack() as stack:
         stack.enter_context(exclusive(settings.directory))
+        stack.enter_context(one_torch_thread())
         energies = read_campaign_energies(settings)
         store = Store(settings.directory / STORE, settings.identity(energies.source_hash))
         stack.callback(store.close)

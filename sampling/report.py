@@ -23,6 +23,7 @@ from idnn.data import Derivatives
 from idnn.equilibrium import Well, ordering_spinodal, wells
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
+from idnn.runtime import one_torch_thread
 from sampling import figures_learning as draw
 from sampling.campaign import MODEL, STORE, derivatives, is_known, is_known_twice
 from sampling.energetics import FIGURES, SUMMARY
@@ -164,7 +165,11 @@ def write_report(directory: Path) -> Path:
     Raises:
         Unfinished: the campaign has not finished a round.
     """
-    found = gather(directory)
+    with one_torch_thread():
+        return _write(gather(directory))
+
+
+def _write(found: Findings) -> Path:
     environment = Environment(
         loader=PackageLoader("sampling"), autoescape=True, undefined=StrictUndefined
     )
@@ -180,9 +185,9 @@ def write_report(directory: Path) -> Path:
         ),
         settings=json.dumps(found.settings, indent=2, ensure_ascii=False),
         sampling=_sampling(found),
-        files=[p for p in _FILES if (directory / p).exists()],
+        files=[p for p in _FILES if (found.directory / p).exists()],
     )
-    path = directory / REPORT
+    path = found.directory / REPORT
     write_atomically(path, page)
     return path
 
