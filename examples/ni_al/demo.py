@@ -52,13 +52,14 @@ def main() -> None:
     folder = HERE / "reduced" if parser.parse_args().reduced else HERE
     start = time.monotonic()
     first_principles = read_settings(HERE / "campaign.toml")
-    name = "campaign.toml" if is_good_enough(first_principles) else "campaign_eam.toml"
-    campaign = folder / name
+    suffix = "" if is_good_enough(first_principles) else "_eam"
+    campaign = folder / f"campaign{suffix}.toml"
     directory = read_settings(campaign).directory.resolve()
     microstructure = directory / MICROSTRUCTURE
     call("sampling", campaign)
     model = directory / "model.safetensors"
-    call("phasefield", folder / "microstructure.toml", "--model", model, "--output", microstructure)
+    run = folder / f"microstructure{suffix}.toml"
+    call("phasefield", run, "--model", model, "--output", microstructure)
     call("sampling", "report", directory)
     print(f"\nDone in {time.monotonic() - start:.0f} s. Results in {directory}:")
     for path in ("report.html", "model.safetensors", "campaign.sqlite", "expansion.json"):

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # worker processes import this file
     last = campaign.rounds[-1]
     print("tie-line:", last.phases, last.x, "±", last.sigma_x)
     model, output = campaign.directory / MODEL, campaign.directory / MICROSTRUCTURE
-    run = read_run(SETTINGS / "microstructure.toml", model=model, output=output)
+    run = read_run(SETTINGS / "microstructure_eam.toml", model=model, output=output)
     print("variants of γ′:", execute(run)["variants"])
     plot_run(output)
     print(write_report(campaign.directory))

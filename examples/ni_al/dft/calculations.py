@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.constraints import ExpCellFilter  # pyright: ignore[reportAttributeAccessIssue]
 from ase.optimize import BFGS
 from gpaw import GPAW, PW  # pyright: ignore[reportMissingImports]
+from grids import Grid, is_symmetric, smallest_grid
 
 Record = dict[str, Any]
 Moments = list[float] | None
@@ -32,9 +33,10 @@ class Converged:
     used: Record
 
     @property
-    def grid(self) -> tuple[int, ...]:
+    def grid(self) -> Grid:
         """Points of the real-space grid."""
-        return tuple(int(n) for n in self.calculator.wfs.gd.N_c)
+        a, b, c = (int(n) for n in self.calculator.wfs.gd.N_c)
+        return a, b, c
 
 
 class Clock:
@@ -82,7 +84,8 @@ def relax_volume(structure: Record, log: Path, points: Path) -> Record:
             }
             append(points, point)
         if grid is None:
-            grid = tuple(point["grid"])
+            a, b, c = point["grid"]
+            grid = a, b, c
             magnetic = magnetic and abs(point["moment"]) / sites >= settings.VANISHED_MOMENT
         volumes.append(volume)
         energies.append(point["energy"] / sites)
@@ -122,7 +125,7 @@ def relax_fully(structure: Record, volume: Record, log: Path) -> Record:
     moments = volume["magmoms"] if volume["spin"] else None
     atoms = Atoms(volume["species"], cell=volume["cell"], positions=volume["positions"], pbc=True)
     atoms.set_initial_magnetic_moments(moments)
-    atoms.calc = calculator(settings.COARSE, settings.SMEARING, log, None)
+    atoms.calc = calculator(atoms, settings.COARSE, settings.SMEARING, log)
     optimiser = BFGS(ExpCellFilter(atoms), logfile=str(log.with_suffix(".opt")), maxstep=0.05)
     converged = optimiser.run(fmax=0.02, steps=25)
     relaxed = Atoms(
@@ -144,7 +147,8 @@ def single_point(volume: Record, mesh: int, log: Path) -> Record:
     initial = [settings.START_MOMENT if s == "Ni" else 0.0 for s in volume["species"]]
     moments = initial if volume["spin"] else None
     atoms.set_initial_magnetic_moments(moments)
-    atoms.calc = calculator({"size": (mesh,) * 3, "gamma": True}, settings.TETRAHEDRA, log, None)
+    mesh_by_size = {"size": (mesh,) * 3, "gamma": True}
+    atoms.calc = calculator(atoms, mesh_by_size, settings.TETRAHEDRA, log)
     energy = atoms.get_potential_energy()
     moment = float(atoms.get_magnetic_moment()) if moments else 0.0
     return {
@@ -161,7 +165,7 @@ def single_point(volume: Record, mesh: int, log: Path) -> Record:
 
 
 def converge(
-    atoms: Atoms, density: float, moments: Moments, log: Path, grid: tuple[int, ...] | None
+    atoms: Atoms, density: float, moments: Moments, log: Path, grid: Grid | None
 ) -> Converged:
     """Self-consistency; where the tetrahedron Fermi level is not found, a slightly denser mesh.
 
@@ -176,7 +180,7 @@ def converge(
     ):
         trial = atoms.copy()
         trial.set_initial_magnetic_moments(moments)
-        trial.calc = calculator(density * factor, occupations, log, grid)
+        trial.calc = calculator(trial, density * factor, occupations, log, grid)
         try:
             energy = trial.get_potential_energy()
         except AssertionError:  # GPAW's bisection for the Fermi level
@@ -193,9 +197,10 @@ def converge(
 
 
 def calculator(
-    kpts: float | Record, occupations: Record, log: Path, grid: tuple[int, ...] | None
+    atoms: Atoms, kpts: float | Record, occupations: Record, log: Path, grid: Grid | None = None
 ) -> Any:  # noqa: ANN401 (GPAW is not typed)
-    """GPAW with the shared settings, on a mesh by density (k-points per Å⁻¹) or by size."""
+    """GPAW for `atoms` with the shared settings, the mesh by density (points per Å⁻¹) or size."""
+    grid = grid or smallest_grid(atoms, settings.CUTOFF)
     mesh = kpts if isinstance(kpts, dict) else {"density": kpts, "gamma": True}
     return GPAW(
         mode=PW(settings.CUTOFF, dedecut="estimate"),
@@ -206,7 +211,8 @@ def calculator(
         convergence=settings.CONVERGENCE,
         maxiter=150,
         txt=str(log),
-        **({} if grid is None else {"gpts": grid}),
+        gpts=grid,
+        symmetry={"point_group": is_symmetric(atoms, grid)},
     )
 
 
