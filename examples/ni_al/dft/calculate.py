@@ -23,6 +23,8 @@ from settings import METHOD
 
 HERE = Path(__file__).resolve().parent
 FIRST = {"fcc": 0, "L1_2": 1, "L1_0": 2, "D0_22": 3, "L1_1": 4}
+NI_RICH = 0.4
+"""Al fraction up to which the campaigns' expansions are fitted."""
 
 
 def main() -> None:
@@ -101,19 +103,19 @@ def calculate_one(folder: Path, structure: Record, kind: str) -> None:
 
 
 def plan(structures: list[Record]) -> Iterator[tuple[Record, str]]:
-    """Small and simple cells first; of 5 and 6 atoms in random order, so that any number helps."""
+    """Small and simple cells first, Ni-rich ones before others: the campaign lives on that side."""
     by_size = {n: [s for s in structures if s["n"] == n] for n in range(1, 7)}
-    shuffle = random.Random(1).shuffle
-    shuffle(by_size[5])
-    shuffle(by_size[6])
+    random.Random(1).shuffle(by_size[6])  # so that any number of them helps
     named = [s for s in by_size[4] if s["name"] in FIRST]
     simple = sorted(by_size[1] + by_size[2] + named, key=lambda s: FIRST[s["name"]])
-    small = simple + [s for s in by_size[3] + by_size[4] if s not in simple]
+    rest = [s for s in by_size[3] + by_size[4] if s not in simple]
+    small = simple + sorted(rest, key=lambda s: (s["x_Al"] > NI_RICH, s["n"]))
+    five = sorted(by_size[5], key=lambda s: s["x_Al"])
     for kind, group in (
-        ("volume", small + by_size[5]),
+        ("volume", small + five),
         ("full", [s for s in small if s["n"] > 1]),
         ("volume", by_size[6]),
-        ("full", by_size[5] + by_size[6]),
+        ("full", five + by_size[6]),
     ):
         for structure in group:
             yield structure, kind
