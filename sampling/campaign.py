@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +22,7 @@ from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import FreeEnergy
 from idnn.network import IntegrableNetwork
-from idnn.runtime import keep_freed_memory, one_torch_thread
+from idnn.runtime import one_torch_thread
 from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
@@ -37,6 +31,7 @@ from sampling.label import LabelledPoint, LabelTask, label
 from sampling.mean_field import MeanField
 from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
+from sampling.workers import pool
 
 Observer = Callable[[str, int, int], None]
 """observe(stage, done, total), called whenever something is done."""
@@ -45,10 +40,6 @@ STORE = "campaign.sqlite"
 MODEL = "model.safetensors"
 POOL = 4096
 """Candidates from which a batch is chosen."""
-
-
-class WorkerDied(RuntimeError):
-    """A worker process was killed from outside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +80,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         stack.callback(store.close)
         with _timed(store, "expansion"):
             expansion = prepare_expansion(settings, energies)
-        executor = stack.enter_context(_pool(settings.workers))
+        executor = stack.enter_context(pool(settings.workers, preload=__name__))
         return _Loop(settings, store, expansion, executor, observe or _ignore).run()
 
 
@@ -317,36 +308,6 @@ def _timed(store: Store, stage: str) -> Iterator[None]:
         yield
     finally:
         store.add_seconds(stage, time.monotonic() - start)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Worker processes that end with their parent, however it ends."""
-    context = multiprocessing.get_context("forkserver")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield executor
-    except BrokenProcessPool as error:
-        raise WorkerDied(
-            f"One of the {workers} `workers` was killed, probably for lack of memory; what was "
-            "sampled is stored: free memory or lower `workers`, and run the same command again."
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
 
 
 def _content(point: LabelledPoint) -> dict[str, Any]:

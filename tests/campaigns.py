@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import torch
@@ -90,7 +91,6 @@ def start(path: Path, *, kill_at: int | None = None, delay: float = 0.0, log: Pa
 
 def _drive(path: Path, kill_at: int | None, delay: float, log: Path | None) -> None:
     torch.set_num_threads(1)
-    multiprocessing.set_forkserver_preload(["sampling.campaign"])
     reports = 0
     killer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
 
@@ -105,3 +105,20 @@ def _drive(path: Path, kill_at: int | None, delay: float, log: Path | None) -> N
     if kill_at == 0:
         killer.start()
     run_campaign(read_settings(path), observe)
+
+
+def wait_for(condition, seconds=120.0):
+    """Until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    """Whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -5,9 +5,7 @@ import os
 import random
 import shutil
 import signal
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import campaigns
 import numpy as np
@@ -21,21 +19,6 @@ from sampling.energetics import SUMMARY, prepare_expansion, read_campaign_energi
 from sampling.judge import Judgement
 from sampling.settings import read_settings
 from sampling.store import Store
-
-
-def wait_for(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def is_running(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 @pytest.fixture
@@ -102,7 +85,7 @@ def test_one_worker_gives_what_two_gave_and_a_second_process_is_refused(finished
     path = campaigns.write_settings(tmp_path / "one", ("workers = 2", "workers = 1"))
     log = tmp_path / "log"
     process = campaigns.start(path, log=log)
-    wait_for(lambda: log.exists() or not process.is_alive())
+    campaigns.wait_for(lambda: log.exists() or not process.is_alive())
     assert main([str(path), "--quiet"]) == 2
     process.join(300)
     error = capsys.readouterr().err
@@ -127,7 +110,9 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(finished, tmp_p
         killed += process.exitcode != 0
         workers = [int(pid) for pid in log.read_text().split()]
         watched += len(workers)
-        wait_for(lambda pids=workers: not any(map(is_running, pids)), seconds=10)
+        campaigns.wait_for(
+            lambda pids=workers: not any(map(campaigns.is_running, pids)), seconds=10
+        )
     assert killed >= 2
     assert watched > 0
     process = campaigns.start(path)
