@@ -29,6 +29,4 @@ def final_density(sites: int, x_al: float) -> float:
     """k-points per Å⁻¹ of the final energy."""
     if sites == 1:
         return 9.0 if x_al == 1 else 6.0
-    if sites >= 5:
-        return 4.0
     return 5.0 if x_al < 0.6 else 6.0
