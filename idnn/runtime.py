@@ -1,13 +1,20 @@
-"""How a process computes: threads inside torch, and memory that torch frees."""
+"""How a process computes: package versions, threads inside torch, memory that torch frees."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
+from platform import python_version
 
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE = 1 << 30
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of `packages`, to be kept with what they compute."""
+    return {"python": python_version()} | {name: version(name) for name in packages}
 
 
 def keep_freed_memory() -> None:

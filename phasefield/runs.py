@@ -5,8 +5,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
-from platform import python_version
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from torch import Tensor
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
-from idnn.runtime import one_torch_thread
+from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl
 from phasefield.files import open_history
 from phasefield.free_energies import DoubleWell, load_energy, require_admissible
@@ -207,9 +205,8 @@ def _attributes(settings: Settings, grid: Grid, provenance: dict[str, str]) -> d
     plain = settings.model_dump(mode="json", exclude={"output": True, "energy": {"model"}})
     plain["device"] = grid.device.type
     plain["energy"] |= provenance
-    packages = ("scalebridge", "torch", "numpy", "zarr")
     return {
         "settings": plain,
         "seed": settings.seed,
-        "versions": {name: version(name) for name in packages} | {"python": python_version()},
+        "versions": versions(("scalebridge", "torch", "numpy", "zarr")),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -22,7 +23,7 @@ from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.free_energy import FreeEnergy
 from idnn.network import IntegrableNetwork
-from idnn.runtime import one_torch_thread
+from idnn.runtime import one_torch_thread, versions
 from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
@@ -33,6 +34,8 @@ from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
 from sampling.workers import pool
 
+logger = logging.getLogger(__name__)
+
 Observer = Callable[[str, int, int], None]
 """observe(stage, done, total), called whenever something is done."""
 
@@ -41,10 +44,16 @@ MODEL = "model.safetensors"
 POOL = 4096
 """Candidates from which a batch is chosen."""
 
+COMPUTING = ("scalebridge", "torch", "numpy", "numba")
+"""Packages of which another version may change the last bits of a result."""
+
+PACKAGES = (*COMPUTING, "icet", "pymatgen")
+"""Packages whose versions are kept."""
+
 
 @dataclass(frozen=True, eq=False)
 class Campaign:
-    """A finished campaign.
+    """A campaign whose loop is over.
 
     Attributes:
         network: the learned free energy, a committee.
@@ -63,8 +72,10 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
     """Fit the expansion, then sample and train until the tolerances are met or the budget is spent.
 
     Everything is kept in `settings.directory`. Killed at any moment and run again, the campaign
-    ends with the same points, weights and tie-line, bit for bit. Worker processes import the
-    calling script: guard it with `if __name__ == "__main__"`.
+    ends with the same points, weights and tie-line, bit for bit. A finished one goes on when
+    `rounds` is raised or the tolerances are tightened, and ends as if asked for that at once;
+    rounds once done are never taken back. Worker processes import the calling script: guard it
+    with `if __name__ == "__main__"`.
 
     Raises:
         ValueError: settings or energies that break a rule, or a directory of another campaign.
@@ -78,6 +89,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         energies = read_campaign_energies(settings)
         store = Store(settings.directory / STORE, settings.identity(energies.source_hash))
         stack.callback(store.close)
+        _begin_session(store, settings.session(energies.source_hash))
         with _timed(store, "expansion"):
             expansion = prepare_expansion(settings, energies)
         executor = stack.enter_context(pool(settings.workers, preload=__name__))
@@ -98,6 +110,11 @@ def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
 def is_known(label: Mapping[str, Any]) -> bool:
     """Whether μ could be estimated; not where a sublattice never changed."""
     return None not in label["mu"] and None not in label["mu_stderr"]
+
+
+def is_over(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> bool:
+    """Whether no round is to follow: the tolerances of `learning` are met, or its budget spent."""
+    return len(rounds) >= learning["rounds"] or is_known_twice(rounds, learning)
 
 
 def is_known_twice(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> bool:
@@ -125,22 +142,15 @@ class _Loop:
     observe: Observer
 
     def run(self) -> Campaign:
+        learning = self.settings.active_learning.model_dump()
         rounds = [Judgement.from_stored(content) for content in self.store.rounds()]
         learned = self._learned(len(rounds) - 1) if rounds else None
-        while learned is None or not self._is_over(rounds):
+        while learned is None or not is_over(rounds, learning):
             learned, judgement = self._round(len(rounds), learned)
             self.store.add_round(judgement.round, asdict(judgement))
             rounds.append(judgement)
-        last = self._model_path(len(rounds) - 1)
-        write_atomically(self.settings.directory / MODEL, last.read_bytes())
-        outcome = "tolerance" if self._is_known(rounds) else "budget"
+        outcome = "tolerance" if is_known_twice(rounds, learning) else "budget"
         return Campaign(learned.network, tuple(rounds), outcome, self.settings.directory)
-
-    def _is_known(self, rounds: list[Judgement]) -> bool:
-        return is_known_twice(rounds, self.settings.active_learning.model_dump())
-
-    def _is_over(self, rounds: list[Judgement]) -> bool:
-        return len(rounds) >= self.settings.active_learning.rounds or self._is_known(rounds)
 
     def _round(self, index: int, previous: _Learned | None) -> tuple[_Learned, Judgement]:
         if not self.store.proposals(index):
@@ -150,7 +160,7 @@ class _Loop:
             self._label(index)
         with _timed(self.store, "training"):
             before = None if previous is None else previous.network
-            network = self._network(index, before)
+            network = self._model(index, before)
         with _timed(self.store, "equilibrium"):
             data, fresh = self._data(index), self._data(index, only=True)
             judgement, estimate = judge(
@@ -166,7 +176,7 @@ class _Loop:
 
     def _learned(self, index: int) -> _Learned:
         """What a finished round left behind."""
-        network = self._network(index, None)
+        network = self._model(index, None)
         return _Learned(network, solution_tie_line(network, self.settings.ensemble.composition))
 
     def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
@@ -267,6 +277,13 @@ class _Loop:
             ]
         )
 
+    def _model(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
+        """The committee of a round, now also the campaign's."""
+        network = self._network(index, previous)
+        content = self._model_path(index).read_bytes()
+        write_atomically(self.settings.directory / MODEL, content)
+        return network
+
     def _network(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
         """The committee of a round: from its file if whole, else trained on from `previous`.
 
@@ -299,6 +316,24 @@ class _Loop:
 
     def _model_path(self, index: int) -> Path:
         return self.settings.directory / "models" / f"round-{index}.safetensors"
+
+
+def _begin_session(store: Store, settings: Mapping[str, Any]) -> None:
+    """Store what is computed with from now on; warn if that can change the result."""
+    now = versions(PACKAGES)
+    before = store.sessions()[-1].versions if store.sessions() else now
+    changed = [
+        f"{name} was {before[name]}, is {now[name]}"
+        for name in COMPUTING
+        if before[name] != now[name]
+    ]
+    if changed:
+        logger.warning(
+            "This campaign last ran with other versions (%s): what is computed from here on is "
+            "not bit for bit what one uninterrupted run would give.",
+            "; ".join(changed),
+        )
+    store.add_session(settings, now)
 
 
 @contextmanager

@@ -8,11 +8,9 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,10 +23,10 @@ from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread
 from sampling import figures_learning as draw
-from sampling.campaign import MODEL, STORE, derivatives, is_known, is_known_twice
+from sampling.campaign import MODEL, STORE, derivatives, is_known, is_known_twice, is_over
 from sampling.energetics import FIGURES, SUMMARY
 from sampling.judge import Judgement, solution_tie_line
-from sampling.store import Store
+from sampling.store import Session, Store
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class Findings:
     """Everything the report shows, read back from the campaign's files."""
 
     directory: Path
-    settings: Mapping[str, Any]
+    sessions: tuple[Session, ...]
     energetics: Mapping[str, Any]
     rounds: tuple[Judgement, ...]
     data: Derivatives
@@ -56,6 +54,11 @@ class Findings:
     model_hash: str
     seconds: Mapping[str, float]
     microstructure: Mapping[str, Any] | None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """As the campaign was last run."""
+        return self.sessions[-1].settings
 
     @property
     def outcome(self) -> str:
@@ -74,7 +77,7 @@ def gather(directory: Path) -> Findings:
     """Read a campaign's files.
 
     Raises:
-        Unfinished: no round is finished yet, or there is no campaign.
+        Unfinished: the loop is not over yet, or there is no campaign.
         BadStore: the store is damaged.
         BadModelFile: the model is damaged.
     """
@@ -82,27 +85,26 @@ def gather(directory: Path) -> Findings:
         raise Unfinished(f"`directory`: {directory} holds no campaign; run one first.")
     store = Store(directory / STORE)
     try:
-        labels, proposals = store.labels(), store.proposals()
         rounds = tuple(Judgement.from_stored(content) for content in store.rounds())
-        settings, seconds = store.identity(), store.seconds()
+        points = [p for p in store.proposals() if p.round < len(rounds)]
+        stored, sessions, seconds = store.labels(), tuple(store.sessions()), store.seconds()
     finally:
         store.close()
-    if not rounds or not (directory / MODEL).is_file():
+    if not rounds or not is_over(rounds, sessions[-1].settings["active_learning"]):
         raise Unfinished(
             f"`directory`: the campaign in {directory} is not finished "
             f"({len(rounds)} rounds done); run it again to continue it."
         )
+    labels = tuple(stored[p.point] for p in points)
     model = directory / MODEL
     return Findings(
         directory=directory,
-        settings=settings,
+        sessions=sessions,
         energetics=json.loads((directory / SUMMARY).read_text()),
         rounds=rounds,
-        data=derivatives(labels.values()),
-        reasons=tuple(
-            p.reason for p in proposals if p.point in labels and is_known(labels[p.point])
-        ),
-        labels=tuple(labels.values()),
+        data=derivatives(labels),
+        reasons=tuple(p.reason for p in points if is_known(stored[p.point])),
+        labels=labels,
         network=load(model),
         model_hash=read_header(model)["data_hash"],
         seconds=seconds,
@@ -148,15 +150,19 @@ def figures_of_merit(found: Findings) -> dict[str, Any]:
         "wall_s": {stage: round(seconds, 2) for stage, seconds in wall.items()},
         "seed": found.settings["seed"],
         "data_hash": found.model_hash,
-        "versions": versions(),
+        "sessions": len(found.sessions),
+        "versions": _all_versions(found.sessions),
     }
     return {key: _finite(value) for key, value in numbers.items()}
 
 
-def versions() -> dict[str, str]:
-    """Versions of this package and of what its numbers rest on."""
-    names = ("scalebridge", "torch", "numpy", "numba", "icet", "pymatgen")
-    return {"python": python_version()} | {name: version(name) for name in names}
+def _all_versions(sessions: Iterable[Session]) -> dict[str, str]:
+    """Of each package the versions that the sessions ran on, in the order of their use."""
+    used: dict[str, dict[str, None]] = {}
+    for session in sessions:
+        for name, version in session.versions.items():
+            used.setdefault(name, {})[version] = None
+    return {name: ", ".join(versions) for name, versions in used.items()}
 
 
 def write_report(directory: Path) -> Path:

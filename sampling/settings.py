@@ -215,11 +215,30 @@ class CampaignSettings(Table):
             seed=self.seed * 1000 + round_index,
         )
 
+    def session(self, energies_hash: str) -> dict[str, Any]:
+        """What is stored with a session: all but the places."""
+        return self._recorded(energies_hash, {"directory": True})
+
     def identity(self, energies_hash: str) -> dict[str, Any]:
-        """What makes two campaigns the same: all but the places and the number of processes."""
-        settings = self.model_dump(mode="json", exclude={"directory", "workers"})
+        """What makes two campaigns the same: everything on which the result of a round depends.
+
+        The rest, `FREE`, may differ from session to session.
+        """
+        return self._recorded(energies_hash, {"directory": True} | FREE)
+
+    def _recorded(self, energies_hash: str, exclude: dict[str, Any]) -> dict[str, Any]:
+        """The settings without some keys, and with the energies' content for their place."""
+        settings = self.model_dump(mode="json", exclude=exclude)
         settings["energies"] = {"kind": self.energies.kind, "hash": energies_hash}
         return settings
+
+
+FREE = {
+    "title": True,
+    "workers": True,
+    "active_learning": {"rounds", "least_rounds", "tolerance_composition", "tolerance_mu"},
+}
+"""Keys that only say what a campaign is called, how long it goes on and on how many processes."""
 
 
 def read_settings(

@@ -14,7 +14,7 @@ from typing import Any
 
 from idnn.files import CannotWrite
 
-FORMAT = "scalebridge-campaign-1"
+FORMAT = "scalebridge-campaign-2"
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -25,6 +25,7 @@ CREATE TABLE label (
   point INTEGER PRIMARY KEY REFERENCES proposal (point),
   content TEXT NOT NULL, version TEXT NOT NULL, date TEXT NOT NULL);
 CREATE TABLE round (round INTEGER PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE session (started TEXT NOT NULL, settings TEXT NOT NULL, versions TEXT NOT NULL);
 CREATE TABLE stage (stage TEXT NOT NULL, seconds REAL NOT NULL, date TEXT NOT NULL);
 """
 _APPEND_ONLY = """
@@ -49,8 +50,17 @@ class Proposal:
     seed: int
 
 
+@dataclass(frozen=True)
+class Session:
+    """One run of a campaign's command: when it began, its settings and the versions it ran on."""
+
+    started: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
 class Store:
-    """Proposals, labels, rounds and stage times of one campaign; rows are added, never changed.
+    """Sessions, proposals, labels, rounds and stage times of one campaign; rows are only added.
 
     Every method that writes is one transaction (WAL, synchronous): a crash at any moment loses
     at most the rows it was about to add.
@@ -88,6 +98,12 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def add_session(self, settings: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+        """Append the settings and versions with which the campaign goes on."""
+        row = (_now(), json.dumps(settings), json.dumps(versions))
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO session VALUES (?, ?, ?)", row)
 
     def add_proposals(self, proposals: Iterable[Proposal]) -> None:
         """Append proposals, all or none."""
@@ -142,8 +158,13 @@ class Store:
         rows = self._connection.execute("SELECT stage, SUM(seconds) FROM stage GROUP BY stage")
         return dict(rows)
 
+    def sessions(self) -> list[Session]:
+        """All sessions, oldest first."""
+        rows = self._connection.execute("SELECT * FROM session ORDER BY rowid")
+        return [Session(when, json.loads(s), json.loads(v)) for when, s, v in rows]
+
     def identity(self) -> dict[str, Any]:
-        """The campaign's settings as stored."""
+        """What all sessions share."""
         return self._meta()["identity"]
 
     def _open(self, identity: Mapping[str, Any] | None) -> None:
@@ -153,7 +174,7 @@ class Store:
         if meta.get("format") != FORMAT:
             raise BadStore(
                 f"`store`: {self.path} has format {meta.get('format')!r}; "
-                f"this version reads {FORMAT!r}."
+                f"this version reads {FORMAT!r}; choose another directory."
             )
         self._require_whole()
         if identity is None:
@@ -181,7 +202,7 @@ class Store:
     def _create(self, identity: Mapping[str, Any]) -> None:
         script = "".join(
             _APPEND_ONLY.format(table=table, verb=verb)
-            for table in ("meta", "proposal", "label", "round", "stage")
+            for table in ("meta", "session", "proposal", "label", "round", "stage")
             for verb in ("UPDATE", "DELETE")
         )
         rows = {"format": FORMAT, "created": _now(), "identity": dict(identity)}

@@ -149,21 +149,15 @@ def test_a_model_of_other_data_is_not_taken_for_the_round_s(copy, finished):
     assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
 
 
-@pytest.mark.parametrize(
-    ("first_is_known", "outcome", "count"), [(1, "tolerance", 2), (0, "budget", 3)]
-)
-def test_tolerances_met_twice_in_a_row_end_the_loop(
-    finished, tmp_path, first_is_known, outcome, count
-):
+def judged(finished, folder, *, first_is_known):
+    """Settings of a campaign of two finished rounds, the second known to 0.01, and of a budget of
+    three; the directory holds the rounds."""
     path = campaigns.write_settings(
-        tmp_path / "loose",
-        ("rounds = 2", "rounds = 3\ntolerance_composition = 0.05\ntolerance_mu = 0.05"),
+        folder, ("rounds = 2", "rounds = 3\ntolerance_composition = 0.05\ntolerance_mu = 0.05")
     )
-    settings = read_settings(path)
-    shutil.copytree(finished, settings.directory, ignore=shutil.ignore_patterns("campaign*"))
+    shutil.copytree(finished, folder / "run", ignore=shutil.ignore_patterns("campaign*"))
     old = Store(finished / STORE)
-    identity = settings.identity(old.identity()["energies"]["hash"])
-    new = Store(settings.directory / STORE, identity)
+    new = Store(folder / "run" / STORE, old.identity())
     new.add_proposals(old.proposals())
     new.add_labels(old.labels())
     known = {"x": (0.1, 0.2), "sigma_x": (0.01, 0.01), "sigma_mu": 0.01, "unseen_rmse": 0.01}
@@ -171,8 +165,78 @@ def test_tolerances_met_twice_in_a_row_end_the_loop(
         new.add_round(content["round"], content | known | {"sigma_mu": 0.01 if is_known else 9.0})
     old.close()
     new.close()
-    campaign = run_campaign(settings)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("first_is_known", "outcome", "count"), [(True, "tolerance", 2), (False, "budget", 3)]
+)
+def test_tolerances_met_twice_in_a_row_end_the_loop(
+    finished, tmp_path, first_is_known, outcome, count
+):
+    path = judged(finished, tmp_path / "loose", first_is_known=first_is_known)
+    campaign = run_campaign(read_settings(path))
     assert (campaign.outcome, len(campaign.rounds)) == (outcome, count)
+
+
+def run_rounds(folder, rounds, composition="[0.01, 0.12]"):
+    """Content of a campaign of so many short rounds, begun or taken up in `folder`."""
+    path = campaigns.write_settings(
+        folder,
+        ("[0.01, 0.12]", composition),
+        ("first = 24", "first = 16"),
+        ("batch = 12", "batch = 4"),
+        ("\nrounds = 2\nleast_rounds = 2", f"\nrounds = {rounds}\nleast_rounds = {rounds}"),
+    )
+    run_campaign(read_settings(path))
+    return campaigns.content(folder / "run")
+
+
+def test_four_rounds_extended_to_six_are_six_rounds_run_at_once(tmp_path):
+    six = run_rounds(tmp_path / "six", 6)
+    four = run_rounds(tmp_path / "extended", 4)
+    assert len(four["rounds"]) == len(four["models"]) == 4
+    assert run_rounds(tmp_path / "extended", 6) == six
+    # A smaller budget takes nothing back.
+    assert run_rounds(tmp_path / "extended", 5) == six
+    store = Store(tmp_path / "extended" / "run" / STORE)
+    budgets = [s.settings["active_learning"]["rounds"] for s in store.sessions()]
+    store.close()
+    assert budgets == [4, 6, 5]
+
+
+@pytest.mark.slow
+def test_an_extended_campaign_aims_at_the_same_tie_line(tmp_path):
+    """With an ordered phase in the range: later points depend on the tie-line last found."""
+    four = run_rounds(tmp_path / "four", 4, "[0.05, 0.3]")
+    assert "tie-line" in {p.reason for p in four["proposals"] if p.round == 3}
+    run_rounds(tmp_path / "extended", 3, "[0.05, 0.3]")
+    assert run_rounds(tmp_path / "extended", 4, "[0.05, 0.3]") == four
+
+
+def test_tightened_tolerances_take_the_loop_up_again(finished, tmp_path):
+    path = judged(finished, tmp_path / "loose", first_is_known=True)
+    assert run_campaign(read_settings(path)).outcome == "tolerance"
+    path.write_text(path.read_text().replace("tolerance_mu = 0.05", "tolerance_mu = 0.005"))
+    campaign = run_campaign(read_settings(path))
+    assert (campaign.outcome, len(campaign.rounds)) == ("budget", 3)
+    path.write_text(path.read_text().replace("tolerance_mu = 0.005", "tolerance_mu = 0.05"))
+    assert len(run_campaign(read_settings(path)).rounds) == 3
+
+
+def test_other_versions_are_named_and_not_refused(copy, finished, caplog):
+    store = Store(copy.parent / "run" / STORE)
+    (first,) = store.sessions()
+    store.add_session(first.settings, first.versions | {"numba": "0.1", "icet": "0.2"})
+    store.close()
+    run_campaign(read_settings(copy))
+    message = f"numba was 0.1, is {first.versions['numba']}): what is computed from here on"
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == "sampling.campaign"]
+    assert message in warning
+    caplog.clear()
+    run_campaign(read_settings(copy))
+    assert not [r for r in caplog.records if r.name == "sampling.campaign"]
+    assert campaigns.content(copy.parent / "run") == campaigns.content(finished)
 
 
 @pytest.mark.parametrize(

@@ -138,14 +138,19 @@ def test_a_microstructure_beside_the_store_is_included(copy, capsys):
 
 
 def rebuilt(copy, change_label=lambda point, label: label, rounds=None, **changes):
-    """The copy's store with other labels or rounds, as no campaign of this size gives them."""
+    """The copy's store with other labels, rounds or a last session of other settings."""
     old = Store(copy / STORE)
-    contents = old.proposals(), old.labels(), rounds or old.rounds(), old.identity(), old.seconds()
+    contents = old.proposals(), old.labels(), rounds or old.rounds(), old.seconds()
+    identity, sessions = old.identity(), old.sessions()
     old.close()
     for path in copy.glob(STORE + "*"):
         path.unlink()
-    proposals, labels, judged, identity, seconds = contents
-    new = Store(copy / STORE, identity | changes)
+    proposals, labels, judged, seconds = contents
+    new = Store(copy / STORE, identity)
+    for session in sessions:
+        new.add_session(session.settings, session.versions)
+    if changes:
+        new.add_session(sessions[-1].settings | changes, sessions[-1].versions | {"torch": "9.9"})
     new.add_proposals(proposals)
     new.add_labels({p: change_label(p, label) for p, label in labels.items()})
     for content in judged:
@@ -184,10 +189,32 @@ def test_a_tie_line_and_its_sigma_are_reported(copy):
 
 def test_a_campaign_of_one_round_can_be_reported(copy):
     store = Store(copy / STORE)
-    rounds = store.rounds()[:1]
+    rounds, learning = store.rounds()[:1], store.identity()["active_learning"]
     store.close()
-    rebuilt(copy, rounds=rounds)
+    learning |= {"rounds": 1, "least_rounds": 1, "tolerance_composition": 0.01, "tolerance_mu": 0.5}
+    rebuilt(copy, rounds=rounds, active_learning=learning)
+    found = gather(copy)
+    assert len(found.labels) == len(found.reasons) == len(found.data) == rounds[0]["n_points"] == 24
     Page(write_report(copy).read_text())
+
+
+def test_the_settings_are_the_last_session_s_and_the_versions_all_sessions(copy):
+    store = Store(copy / STORE)
+    (first,) = store.sessions()
+    store.close()
+    learning = first.settings["active_learning"]
+    less = {"rounds": 1, "least_rounds": 1, "tolerance_composition": 0.0321}
+    rebuilt(copy, title="Renamed", active_learning=learning | less)
+    numbers = figures_of_merit(gather(copy))
+    torch_version = first.versions["torch"]
+    assert (numbers["sessions"], numbers["rounds"], numbers["stopped_by"]) == (2, 2, "budget")
+    assert numbers["versions"] == first.versions | {"torch": f"{torch_version}, 9.9"}
+    text = write_report(copy).read_text()
+    assert "<h1>Renamed</h1>" in text
+    assert "budget of 1 rounds was spent (2 were done for an earlier, larger budget)" in text
+    assert "σ of the tie-line 0.0321" in text
+    assert f"torch {torch_version}," in text
+    assert "torch 9.9," in text
 
 
 def test_a_title_is_text_and_not_markup(copy):
@@ -198,7 +225,11 @@ def test_a_title_is_text_and_not_markup(copy):
 
 
 def test_an_unfinished_campaign_is_named(copy, capsys):
-    (copy / "model.safetensors").unlink()
+    store = Store(copy / STORE)
+    settings, seen = store.sessions()[-1].settings, store.sessions()[-1].versions
+    more = settings["active_learning"] | {"rounds": 3}
+    store.add_session(settings | {"active_learning": more}, seen)
+    store.close()
     assert main(["report", str(copy)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: `directory`: the campaign in ")

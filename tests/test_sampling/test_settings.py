@@ -58,8 +58,25 @@ def test_places_and_processes_are_no_part_of_the_identity(read, tmp_path):
     one = read().identity("abc")
     assert one == read(directory=tmp_path / "other", workers=5).identity("abc")
     assert one["energies"] == {"kind": None, "hash": "abc"}
+    assert "directory" not in read().session("abc")
     assert one != read("seed = 3", "seed = 4").identity("abc")
     assert one != read().identity("abd")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Ni–Al, small", "Ni–Al, longer"),
+        ("workers = 2", "workers = 3"),
+        ("\nrounds = 2", "\nrounds = 5"),
+        ("least_rounds = 2", "least_rounds = 1"),
+        ("least_rounds = 2", "least_rounds = 2\ntolerance_mu = 0.001"),
+        ("least_rounds = 2", "least_rounds = 2\ntolerance_composition = 0.001"),
+    ],
+)
+def test_what_only_says_how_long_to_go_on_is_no_part_of_the_identity(read, old, new):
+    assert read(old, new).identity("abc") == read().identity("abc")
+    assert read(old, new).session("abc") != read().session("abc")
 
 
 # Each message names the key, the rule, the value and, where it is not the rule, the remedy.

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from idnn.files import CannotWrite
-from sampling.store import BadStore, Proposal, Store, first_difference
+from sampling.store import BadStore, Proposal, Session, Store, first_difference
 
 IDENTITY = {
     "seed": 7,
     "ensemble": {"system": "fcc-L12", "temperature": 1000.0, "stiffness": (3.0, 2.0)},
 }
-TABLES = ("meta", "proposal", "label", "round", "stage")
+TABLES = ("meta", "session", "proposal", "label", "round", "stage")
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def path(tmp_path):
 @pytest.fixture
 def store(path):
     opened = Store(path, IDENTITY)
+    opened.add_session({"rounds": 4}, {"torch": "2.4"})
     opened.add_proposals([proposal(i) for i in range(4)])
     opened.add_labels({i: {"mu": [0.1 * i]} for i in range(2)})
     opened.add_round(0, {"x": (0.1, 0.2), "sigma_x": math.inf})
@@ -54,6 +55,14 @@ def test_what_was_written_is_read_back(store):
     store.add_seconds("training", 2.0)
     assert store.seconds() == {"sampling": 1.75, "training": 2.0}
     assert store.identity() == json.loads(json.dumps(IDENTITY))
+
+
+def test_sessions_are_kept_in_order_with_their_settings_and_versions(store):
+    store.add_session({"rounds": 6}, {"torch": "2.11"})
+    first, second = store.sessions()
+    assert first == Session(first.started, {"rounds": 4}, {"torch": "2.4"})
+    assert second == Session(second.started, {"rounds": 6}, {"torch": "2.11"})
+    assert first.started <= second.started
 
 
 def test_floats_come_back_bit_for_bit(path):
