@@ -1,5 +1,6 @@
 """The settings of a run as a TOML file states them; unknown keys are refused."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -171,7 +172,12 @@ class Settings(Table):
         return self
 
 
-def read_settings(path: Path, *, output: Path | None = None, model: Path | None = None) -> Settings:
+def read_settings(
+    path: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | None = None,
+) -> Settings:
     """The settings in the TOML file at `path`, its paths made absolute.
 
     Args:
@@ -183,18 +189,19 @@ def read_settings(path: Path, *, output: Path | None = None, model: Path | None 
         FileNotFoundError: there is no file.
         BadSettings: it is not TOML, or a key is unknown, missing or out of range.
     """
-    table = read_table(path)
+    source = Path(path)
+    table = read_table(source)
     energy = table.get("energy", {})
     if output is not None:
-        table["output"] = str(output.absolute())
+        table["output"] = str(Path(output).absolute())
     if model is not None:
         if not isinstance(energy, dict) or energy.get("kind") != "learned":
             raise BadSettings(
-                f"`--model` replaces `energy.model` of a learned energy; in {path} `energy.kind` "
+                f"`--model` replaces `energy.model` of a learned energy; in {source} `energy.kind` "
                 f"is {energy.get('kind') if isinstance(energy, dict) else energy!r}."
             )
-        energy["model"] = str(model.absolute())
-    return _absolute(validate(Settings, table, path), path.absolute().parent)
+        energy["model"] = str(Path(model).absolute())
+    return _absolute(validate(Settings, table, source), source.absolute().parent)
 
 
 def _absolute(settings: Settings, base: Path) -> Settings:

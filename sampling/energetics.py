@@ -39,7 +39,7 @@ def read_campaign_energies(settings: CampaignSettings) -> EnergySet:
     table = settings.expansion
     for key in ("file", "literature"):
         path = getattr(settings.energies, key)
-        if path is not None and not path.exists():
+        if path is not None and not Path(path).exists():
             raise FileNotFoundError(
                 f"`energies.{key}`: there is no {path}; paths are relative to the settings file."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -242,7 +243,10 @@ FREE = {
 
 
 def read_settings(
-    path: Path, *, directory: Path | None = None, workers: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
 ) -> CampaignSettings:
     """The campaign in the TOML file at `path`, its paths made absolute.
 
@@ -255,13 +259,14 @@ def read_settings(
         FileNotFoundError: there is no file.
         BadSettings: it is not TOML, or a key is unknown, missing or out of range.
     """
-    table = read_table(path)
+    source = Path(path)
+    table = read_table(source)
     if directory is not None:
-        table["directory"] = str(directory.absolute())
+        table["directory"] = str(Path(directory).absolute())
     if workers is not None:
         table["workers"] = workers
-    settings = validate(CampaignSettings, table, path)
-    base = path.absolute().parent
+    settings = validate(CampaignSettings, table, source)
+    base = source.absolute().parent
     energies = settings.energies
     literature = energies.literature and base / energies.literature
     return settings.model_copy(

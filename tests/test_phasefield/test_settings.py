@@ -54,6 +54,15 @@ def test_paths_are_relative_to_the_file_and_the_command_line_goes_first(written,
     assert read_settings(path, output=Path("/elsewhere")).output == Path("/elsewhere")
 
 
+def test_a_path_may_be_text(written):
+    path = written(GOOD)
+    settings = read_settings(str(path), output="/elsewhere")
+    assert settings == read_settings(path, output=Path("/elsewhere"))
+    learned = GOOD.replace('"double_well"\nheight = 5.0\nlow = 0.3\nhigh = 0.7', '"learned"')
+    learned += "[order]\nkappa = 1.0\n"
+    assert read_settings(written(learned), model="/a/model").energy.model == Path("/a/model")
+
+
 def test_output_times_are_evenly_spaced_or_at_equal_ratios(written):
     assert read_settings(written(GOOD)).time.output_times() == [0.25, 0.5, 0.75, 1.0]
     ratios = GOOD.replace("frames = 4", "frames = 3\nfirst_frame = 0.01")

@@ -278,6 +278,13 @@ def test_an_expansion_of_other_energies_is_not_used_again(tmp_path):
     assert not np.array_equal(prepare_expansion(settings, other).eci, first.eci)
 
 
+def test_energies_may_be_named_by_text(tmp_path):
+    settings = read_settings(campaigns.write_settings(tmp_path))
+    named = settings.energies.model_copy(update={"file": str(settings.energies.file)})
+    energies = read_campaign_energies(settings.model_copy(update={"energies": named}))
+    assert energies.source_hash == read_campaign_energies(settings).source_hash
+
+
 def test_the_ordered_phase_is_named_after_the_species(tmp_path):
     settings = read_settings(
         campaigns.write_settings(tmp_path, ("enumerate_up_to = 4", "enumerate_up_to = 2"))

@@ -54,6 +54,12 @@ def test_overrides_replace_directory_and_workers(read, tmp_path, monkeypatch):
     assert settings.workers == 7
 
 
+def test_a_path_may_be_text(read, tmp_path):
+    settings = read(directory=tmp_path / "other")
+    text = str(tmp_path / "campaign.toml")
+    assert read_settings(text, directory=str(tmp_path / "other")) == settings
+
+
 def test_places_and_processes_are_no_part_of_the_identity(read, tmp_path):
     one = read().identity("abc")
     assert one == read(directory=tmp_path / "other", workers=5).identity("abc")
