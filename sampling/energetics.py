@@ -125,7 +125,7 @@ def summary(
         "nested_rmse_full": nested.rmse_full,
         "nested_rmse_focus": nested.rmse_focus,
         "x_focus": settings.expansion.x_focus,
-        "cutoffs": list(fit.prior.cutoffs),
+        "cutoffs": list(fit.choice.cutoffs),
         "noise": fit.noise,
         "n_enumerated": len(states.names),
         "gamma_prime": gamma_prime,

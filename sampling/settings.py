@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
+from pymatgen.core import Element
 
 from idnn.ensemble import CommitteeSettings
 from idnn.network import ACTIVATIONS, NetworkSettings
@@ -14,7 +15,7 @@ from idnn.order_parameters import SYSTEMS, System
 from idnn.settings import Table, read_table, validate
 from idnn.train import FitSettings as TrainSettings
 from sampling.ensemble import Schedule
-from sampling.fit import FitSettings
+from sampling.fit import OUTSIDE_WEIGHTS, FitSettings
 
 # Strict: TOML has types, so `true` is not 1 and "3" is not 3; an integer still is a float.
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -49,8 +50,8 @@ class ExpansionTable(Table):
     """Candidates, Å: each one length for pairs, one for triplets, and so on."""
     x_focus: Fraction = 0.4
     """Composition of the second species up to which the expansion must be good."""
-    outside_weight: Fraction = 0.01
-    """Weight of structures beyond `x_focus`."""
+    outside_weights: Annotated[tuple[Fraction, ...], Field(min_length=1)] = OUTSIDE_WEIGHTS
+    """Candidate weights of structures beyond `x_focus`."""
     hull_scale: Positive = 0.1
     """Energy above the hull (eV/atom) at which a structure's weight is halved."""
     enumerate_up_to: Annotated[int, Field(ge=1, le=12, strict=True)] = 8
@@ -58,6 +59,11 @@ class ExpansionTable(Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> ExpansionTable:
+        unknown = [name for name in self.species if not Element.is_valid_symbol(name)]
+        if unknown:
+            raise ValueError(
+                f"`expansion.species` must be symbols of elements, such as Ni; {unknown} are not"
+            )
         if self.species[0] == self.species[1]:
             raise ValueError(
                 f"`expansion.species` must be two different ones; it is {list(self.species)}"
@@ -69,7 +75,7 @@ class ExpansionTable(Table):
         return FitSettings(
             cutoffs=self.cutoffs,
             x_focus=self.x_focus,
-            outside_weight=self.outside_weight,
+            outside_weights=self.outside_weights,
             hull_scale=self.hull_scale,
         )
 

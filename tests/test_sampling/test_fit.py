@@ -104,15 +104,15 @@ def test_embedded_atom_energies_have_the_known_cross_validation_errors(eam):
     # Ten-fold figures of an independent least-squares fit by icet and trainstation: 20.0 meV/atom
     # over the full range, 3.3 when fitted and judged up to x = 0.4; 10 % for the different folds.
     flat = dict(cutoffs=EIGHT, hull_scale=1e6, ridges=(1e-9,), order_decays=(1.0,))
-    full = fit_expansion(eam, FitSettings(outside_weight=1, **flat))
-    rich = fit_expansion(eam, FitSettings(outside_weight=0, **flat))
+    full = fit_expansion(eam, FitSettings(outside_weights=(1,), **flat))
+    rich = fit_expansion(eam, FitSettings(outside_weights=(0,), **flat))
     assert len(full.expansion.eci) == 8
     assert 1e3 * full.cross_validation.rmse_full == pytest.approx(20.0, rel=0.1)
     assert 1e3 * rich.cross_validation.rmse_focus == pytest.approx(3.3, rel=0.1)
 
 
 def test_a_structure_that_is_not_fitted_is_predicted(eam):
-    fit = fit_expansion(eam, FitSettings(cutoffs=EIGHT, outside_weight=0, ridges=(0.1,)))
+    fit = fit_expansion(eam, FitSettings(cutoffs=EIGHT, outside_weights=(0,), ridges=(0.1,)))
     outside = eam.fractions > 0.4
     assert not fit.weights[outside].any()
     assert fit.cross_validation.predictions[outside] == pytest.approx(
@@ -124,23 +124,41 @@ def test_a_useless_cluster_is_left_out_by_the_choice_of_cutoffs(eam):
     rng = np.random.default_rng(4)
     small = subset(eam, np.arange(58))
     settings = FitSettings(
-        cutoffs=((NEAREST,), (FOURTH, FOURTH)), outside_weight=1, hull_scale=10, ridges=(1e-6,)
+        cutoffs=((NEAREST,), (FOURTH, FOURTH)), outside_weights=(1,), hull_scale=10, ridges=(1e-6,)
     )
     noise = 0.005 * rng.standard_normal(58)
     truth = np.array([-0.3, 0.02, 0.05])
     pairs = fit_expansion(small, replace(settings, cutoffs=((NEAREST,),))).expansion.orbits
     energies = cluster_sums(pairs, small.orderings) @ truth + noise
     fit = fit_expansion(replace(small, formation_energies=energies), settings)
-    assert fit.prior.cutoffs == (NEAREST,)
+    assert fit.choice.cutoffs == (NEAREST,)
     assert fit.noise == pytest.approx(0.005, rel=0.4)
     errors = (fit.expansion.eci - truth) / fit.expansion.stderr
     assert np.abs(errors).max() < 4
 
 
+@pytest.mark.parametrize(("alike", "chosen"), [(True, 1.0), (False, 1e-4)])
+def test_structures_beyond_the_focus_are_used_as_far_as_they_help(eam, alike, chosen):
+    # One law with noise everywhere: every structure helps. Another law beyond: none does.
+    rng = np.random.default_rng(7)
+    small = subset(eam, np.arange(58))
+    settings = FitSettings(
+        cutoffs=((FOURTH,),), outside_weights=(1e-4, 1.0), hull_scale=1e6, ridges=(1e-9,)
+    )
+    outside = small.fractions > 0.4
+    pairs = fit_expansion(small, settings).expansion.orbits
+    law = np.array([-0.3, 0.1, 0.03, 0.02, 0.01, 0.005])
+    energies = cluster_sums(pairs, small.orderings) @ law + 0.01 * rng.standard_normal(58)
+    if not alike:
+        energies[outside] += 0.3 * small.fractions[outside] ** 2
+    fit = fit_expansion(replace(small, formation_energies=energies), settings)
+    assert fit.choice.outside_weight == chosen
+
+
 def test_nested_folds_never_see_what_they_predict(eam):
     # A structure whose energy is wild changes the other predictions, but not its own.
     small = subset(eam, np.arange(58))
-    settings = FitSettings(cutoffs=EIGHT, outside_weight=1, hull_scale=1e6, ridges=(0.1,),
+    settings = FitSettings(cutoffs=EIGHT, outside_weights=(1,), hull_scale=1e6, ridges=(0.1,),
                            order_decays=(1.0,), size_decays=(0.0,))  # fmt: skip
     wild = small.formation_energies.copy()
     wild[20] += 5.0
@@ -151,7 +169,7 @@ def test_nested_folds_never_see_what_they_predict(eam):
 
 
 def test_weights_favour_the_focus_and_the_hull(eam):
-    weights = structure_weights(eam, FitSettings(cutoffs=EIGHT, outside_weight=0.1))
+    weights = structure_weights(eam, FitSettings(cutoffs=EIGHT), 0.1)
     above = energy_above_hull(eam.fractions, eam.formation_energies)
     x = eam.fractions
     on_hull_inside = weights[(above < 1e-9) & (x <= 0.4)]
@@ -174,7 +192,7 @@ def test_the_hull_of_points_with_a_known_hull():
     ("values", "message"),
     [
         ({"x_focus": 1.2}, "`x_focus` must lie in"),
-        ({"outside_weight": float("nan")}, "`outside_weight` must lie in"),
+        ({"outside_weights": (float("nan"),)}, "`outside_weights` must lie in"),
         ({"hull_scale": 0.0}, "`hull_scale` must be finite and positive"),
         ({"ridges": ()}, "`ridges` must hold at least one"),
         ({"ridges": (0.0,)}, "`ridges` must be finite and positive"),

@@ -5,6 +5,7 @@ from campaigns import SETTINGS
 
 from idnn.order_parameters import FCC_L12
 from idnn.settings import BadSettings
+from sampling.fit import OUTSIDE_WEIGHTS
 from sampling.settings import read_settings
 
 
@@ -30,7 +31,7 @@ def test_a_campaign_is_read_with_its_defaults(read):
     assert committee.fit.iterations == 40
     fit = settings.expansion.fit_settings()
     assert fit.cutoffs == ((3.7, 2.7, 2.7),)
-    assert fit.outside_weight == 0.01
+    assert fit.outside_weights == OUTSIDE_WEIGHTS
 
 
 def test_an_integer_may_stand_for_a_real_number(read):
@@ -124,6 +125,7 @@ def test_what_only_says_how_long_to_go_on_is_no_part_of_the_identity(read, old, 
         ("widths", 'activation = "relu"\nwidths', "'squareplus']; it is 'relu'"),
         ("widths = [8]", "widths = []", "`network.widths`: tuple should have at least 1 item"),
         ("[[3.7, 2.7, 2.7]]", "[[]]", "`expansion.cutoffs.0`: tuple should have at least 1 item"),
+        ('"Al"]', '"Aluminium"]', "symbols of elements, such as Ni; ['Aluminium'] are not"),
         ('"Al"]', '"Ni"]', "`expansion.species` must be two different ones; it is ['Ni', 'Ni']"),
         ("workers = 2", "workers = 0", "`workers`: input should be greater than or equal to 1"),
         ("seed = 3", "seed = ", "is not valid TOML: Invalid value (at line 3, column 8)"),

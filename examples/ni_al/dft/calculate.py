@@ -15,10 +15,11 @@ import os
 import random
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from calculations import Record, append, relax_fully, relax_volume, single_point
+from calculations import Record, append, compress, relax_fully, relax_volume, single_point
 from settings import METHOD
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +35,9 @@ def main() -> None:
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
     cut_partial_line(folder / "results.jsonl")
     if arguments.command == "kmesh":
-        converge_mesh(folder, arguments.id, arguments.meshes)
+        converge(folder, arguments.id, "mesh", arguments.meshes, single_point)
+    elif arguments.command == "eos":
+        converge(folder, arguments.id, "cutoff", arguments.cutoffs, compress)
     else:
         calculate(folder, arguments.ids, arguments.kind)
 
@@ -60,6 +63,9 @@ def command_line() -> argparse.Namespace:
     )
     kmesh.add_argument("id", help="a structure with a finished volume in results.jsonl")
     kmesh.add_argument("meshes", nargs="+", type=int, help="n of the n×n×n meshes")
+    eos = commands.add_parser("eos", help="5-point equations of state, appending convergence.jsonl")
+    eos.add_argument("id", help="a structure with a finished volume in results.jsonl")
+    eos.add_argument("cutoffs", nargs="+", type=float, help="plane-wave cutoffs, eV")
     return parser.parse_args()
 
 
@@ -121,20 +127,26 @@ def plan(structures: list[Record]) -> Iterator[tuple[Record, str]]:
             yield structure, kind
 
 
-def converge_mesh(folder: Path, identifier: str, meshes: list[int]) -> None:
-    """Energies of one structure on finer and finer meshes, at its relaxed volume."""
+def converge(
+    folder: Path,
+    identifier: str,
+    varied: str,
+    values: list[Any],
+    calculation: Callable[[Record, Any, Path], Record],
+) -> None:
+    """Repeat a calculation of one structure, at its relaxed volume, with other settings."""
     volume = finished(folder / "results.jsonl").get((identifier, "volume"))
     if volume is None:
         raise SystemExit(f"`id` {identifier!r} has no finished volume; run `energies` first.")
     output = folder / "convergence.jsonl"
     cut_partial_line(output)
-    known = {(r["id"], r["mesh"]) for r in read_lines(output)}
-    for mesh in meshes:
-        if (identifier, mesh) not in known:
+    known = {(r["id"], r.get(varied)) for r in read_lines(output)}
+    for value in values:
+        if (identifier, value) not in known:
             log = folder / "scratch" / f"gpaw{os.getpid()}.txt"
-            record = single_point(volume, mesh, log)
+            record = calculation(volume, value, log)
             append(output, record)
-            print(mesh, f"{record['energy_per_atom']:.6f} eV/atom", flush=True)
+            print(value, f"{record['energy_per_atom']:.6f} eV/atom", flush=True)
 
 
 def finished(results: Path) -> dict[tuple[str, str], Record]:

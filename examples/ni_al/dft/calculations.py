@@ -178,6 +178,39 @@ def single_point(volume: Record, mesh: int, log: Path) -> Record:
     }
 
 
+def compress(volume: Record, cutoff: float, log: Path) -> Record:
+    """A 5-point equation of state around the relaxed volume, at a plane-wave cutoff (eV)."""
+    clock = Clock()
+    moments = start(volume, volume["spin"])
+    density = settings.equation_of_state_density(volume["n"])
+    volumes, energies, grid = [], [], None
+    for scale in (1.024, 1.012, 1.0, 0.988, 0.976):  # the largest's grid serves all
+        atoms = Atoms(
+            volume["species"], cell=volume["cell"], positions=volume["positions"], pbc=True
+        )
+        atoms.set_cell(atoms.cell * scale, scale_atoms=True)
+        atoms.set_initial_magnetic_moments(moments)
+        grid = grid or smallest_grid(atoms, cutoff)
+        atoms.calc = calculator(atoms, density, settings.TETRAHEDRA, log, grid, cutoff)
+        energies.append(atoms.get_potential_energy() / len(atoms))
+        volumes.append(atoms.get_volume() / len(atoms))
+    minimum, energy, bulk_modulus = equation_of_state(volumes, energies)
+    return {
+        "id": volume["id"],
+        "kind": "eos",
+        "cutoff": cutoff,
+        "density": density,
+        "n": volume["n"],
+        "x_Al": volume["x_Al"],
+        "energy_per_atom": energy,
+        "volume_per_atom": minimum,
+        "B_GPa": bulk_modulus,
+        "eos_V": volumes,
+        "eos_E": energies,
+        **clock.record(),
+    }
+
+
 def converge(
     atoms: Atoms, density: float, moments: Moments, log: Path, grid: Grid | None
 ) -> Converged:
@@ -211,13 +244,18 @@ def converge(
 
 
 def calculator(
-    atoms: Atoms, kpts: float | Record, occupations: Record, log: Path, grid: Grid | None = None
+    atoms: Atoms,
+    kpts: float | Record,
+    occupations: Record,
+    log: Path,
+    grid: Grid | None = None,
+    cutoff: float = settings.CUTOFF,
 ) -> Any:  # noqa: ANN401 (GPAW is not typed)
     """GPAW for `atoms` with the shared settings, the mesh by density (points per Å⁻¹) or size."""
-    grid = grid or smallest_grid(atoms, settings.CUTOFF)
+    grid = grid or smallest_grid(atoms, cutoff)
     mesh = kpts if isinstance(kpts, dict) else {"density": kpts, "gamma": True}
     return GPAW(
-        mode=PW(settings.CUTOFF, dedecut="estimate"),
+        mode=PW(cutoff, dedecut="estimate"),
         xc="PBE",
         kpts=mesh,
         setups={},
