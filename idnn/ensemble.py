@@ -66,7 +66,12 @@ def train_committee(
         start: a committee of the same shape whose members are trained on; fresh ones if None.
         executor: where members train, side by side; here, one by one, if None.
         observe: called with the number of members done.
+
+    Raises:
+        ValueError: there are no data.
     """
+    if len(data) == 0:
+        raise ValueError("`data` must hold at least one point to learn from; it holds none.")
     train = partial(_train_member, system, temperature, _Arrays.of(data), settings)
     starts = [None if start is None else _weights(start.member(i)) for i in range(settings.members)]
     mapper: Callable[..., Iterable[Weights]] = map if executor is None else executor.map

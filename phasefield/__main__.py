@@ -3,6 +3,8 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
@@ -98,21 +100,9 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     settings = read_settings(options.run, output=options.output, model=options.model)
-    with tqdm(
-        total=settings.time.end,
-        disable=options.quiet,
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
-    ) as bar:
-
-        def show(now: Observation) -> None:
-            bar.set_description_str(f"t = {now.time:.4g}", refresh=False)
-            bar.set_postfix_str(
-                f"F {now.free_energy:.2f}, step {now.dt:.2g}, {now.evaluations} evaluations",
-                refresh=False,
-            )
-            bar.update(now.time - bar.n)
-
-        summary = execute(settings, [show])
+    with ExitStack() as stack:
+        observers = [] if options.quiet else [_bar(stack, settings.time.end)]
+        summary = execute(settings, observers)
     paths = plot_run(settings.output)
     if not options.quiet:
         print(
@@ -122,6 +112,25 @@ def _run(options: argparse.Namespace) -> None:
         )
         for path in (settings.output / SUMMARY, *paths):
             print(path)
+
+
+def _bar(stack: ExitStack, end: float) -> Callable[[Observation], None]:
+    """A progress bar, which appears with the first accepted step."""
+    bars: list[tqdm] = []
+    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+
+    def show(now: Observation) -> None:
+        if not bars:
+            bars.append(stack.enter_context(tqdm(total=end, bar_format=layout)))
+        (bar,) = bars
+        bar.set_description_str(f"t = {now.time:.4g}", refresh=False)
+        bar.set_postfix_str(
+            f"F {now.free_energy:.2f}, step {now.dt:.2g}, {now.evaluations} evaluations",
+            refresh=False,
+        )
+        bar.update(now.time - bar.n)
+
+    return show
 
 
 def _plot(options: argparse.Namespace) -> None:

@@ -15,13 +15,16 @@ from tqdm import tqdm
 from idnn.files import CannotWrite, DirectoryInUse
 from idnn.runtime import keep_freed_memory
 from idnn.train import NotTrained
-from sampling.campaign import run_campaign
+from sampling.campaign import NothingSampled, run_campaign
 from sampling.energetics import SUMMARY
 from sampling.report import Unfinished, figures_of_merit, gather, write_report
 from sampling.settings import read_settings
 from sampling.workers import WorkerDied
 
-EXPECTED = (ValueError, OSError, CannotWrite, DirectoryInUse, NotTrained, Unfinished, WorkerDied)
+EXPECTED = (
+    *(ValueError, OSError, CannotWrite, DirectoryInUse),
+    *(NothingSampled, NotTrained, Unfinished, WorkerDied),
+)
 """Errors the user can mend: one message, exit code 2."""
 
 

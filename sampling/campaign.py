@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -28,7 +28,8 @@ from sampling import acquire
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
 from sampling.judge import Judgement, judge, solution_tie_line
-from sampling.label import LabelledPoint, LabelTask, label
+from sampling.label import LabelTask, label
+from sampling.labels import derivatives, to_json
 from sampling.mean_field import MeanField
 from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
@@ -49,6 +50,10 @@ COMPUTING = ("scalebridge", "torch", "numpy", "numba")
 
 PACKAGES = (*COMPUTING, "icet", "pymatgen")
 """Packages whose versions are kept."""
+
+
+class NothingSampled(RuntimeError):
+    """There is no point to learn from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         ValueError: settings or energies that break a rule, or a directory of another campaign.
         DirectoryInUse: another process runs this campaign.
         CannotWrite: the disk refused a write; nothing stored before is lost.
+        NothingSampled: the chemical potential of no point could be estimated.
         WorkerDied: a worker process was killed from outside; nothing stored before is lost.
     """
     with ExitStack() as stack:
@@ -94,22 +100,6 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
             expansion = prepare_expansion(settings, energies)
         executor = stack.enter_context(pool(settings.workers, preload=__name__))
         return _Loop(settings, store, expansion, executor, observe or _ignore).run()
-
-
-def derivatives(labels: Iterable[Mapping[str, Any]]) -> Derivatives:
-    """The known of the stored labels as training data."""
-    chosen = [label for label in labels if is_known(label)]
-    return Derivatives(
-        *(
-            torch.tensor([c[name] for c in chosen], dtype=torch.float64)
-            for name in ("eta", "mu", "mu_stderr")
-        )
-    )
-
-
-def is_known(label: Mapping[str, Any]) -> bool:
-    """Whether μ could be estimated; not where a sublattice never changed."""
-    return None not in label["mu"] and None not in label["mu_stderr"]
 
 
 def is_over(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> bool:
@@ -223,7 +213,7 @@ class _Loop:
         if estimate is None:
             return torch.empty(0, system.dimension, dtype=torch.float64)
         near = acquire.near_tie_line(system, estimate.mean, POOL, seed)
-        sigma = float(derivatives(self.store.labels().values()).sigma.median())
+        sigma = float(derivatives(self.store.labels().values(), system.dimension).sigma.median())
         gain = acquire.tie_line_gain(network, estimate, near, sigma)
         if not (gain > 0).any():
             gain = acquire.disagreement(network, near)
@@ -246,7 +236,7 @@ class _Loop:
         self.observe(f"round {index + 1}: sampling", count, len(proposals))
         for future in as_completed(futures):
             points = [p.point for p in futures[future]]
-            contents = map(_content, future.result())
+            contents = map(to_json, future.result())
             self.store.add_labels(dict(zip(points, contents, strict=True)))
             count += len(points)
             self.observe(f"round {index + 1}: sampling", count, len(proposals))
@@ -274,7 +264,8 @@ class _Loop:
                 content
                 for point, content in self.store.labels().items()
                 if rounds[point] == index or (not only and rounds[point] < index)
-            ]
+            ],
+            self.settings.system.dimension,
         )
 
     def _model(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
@@ -291,6 +282,12 @@ class _Loop:
         """
         path = self._model_path(index)
         data = self._data(index)
+        if len(data) == 0:
+            raise NothingSampled(
+                f"`monte_carlo`: μ could be estimated at none of the points of {index + 1} "
+                "rounds: at each, no walker ever changed some sublattice. Raise `sweeps` or "
+                "`ensemble.cells`, in another `directory`."
+            )
         settings = self.settings.committee(index)
         data_hash = _hash(data, asdict(settings))
         if path.exists():
@@ -343,39 +340,6 @@ def _timed(store: Store, stage: str) -> Iterator[None]:
         yield
     finally:
         store.add_seconds(stage, time.monotonic() - start)
-
-
-def _content(point: LabelledPoint) -> dict[str, Any]:
-    """A label as JSON; what could not be estimated is null."""
-    numbers = {
-        "eta": point.eta.value,
-        "eta_stderr": point.eta.stderr,
-        "mu": point.mu.value,
-        "mu_stderr": point.mu.stderr,
-        "mu_raw": point.mu_raw,
-        "correction": point.correction,
-        "hessian": point.hessian.value,
-        "hessian_stderr": point.hessian.stderr,
-        "energy": point.energy.value,
-        "energy_stderr": point.energy.stderr,
-        "tau": point.tau,
-        "effective": point.effective,
-    }
-    content: dict[str, Any] = {
-        name: np.where(np.isfinite(v), v.astype(object), np.array(None)).tolist()
-        for name, v in numbers.items()
-    }
-    return content | {
-        "acceptance": point.acceptance,
-        "ergodic": point.ergodic,
-        "stiff": point.stiff,
-        "seed": point.seed,
-        "point_seed": point.point_seed,
-        "sites": point.sites,
-        **asdict(point.schedule),
-        "kernel": point.kernel,
-        "wall_s": point.wall_s,
-    }
 
 
 def _hash(data: Derivatives, settings: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ class Judgement:
         round: counted from 0.
         n_points: labelled so far.
         train_rmse: error of the committee's mean on the points it learned from.
-        unseen_rmse: error of the previous committee on this round's points, before learning them.
+        unseen_rmse: error of the previous committee on this round's points, before learning them;
+            NaN, like every figure calibrated on it, where none of them could be estimated.
         calibration: factor on the committee's spread that makes it cover `unseen_rmse`, at least 1.
         sigma_mu: calibrated σ of μ, root mean square over the sampled range.
         phases: names of the two phases of the tie-line, empty if there is none.
@@ -100,7 +102,10 @@ def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, fl
     """Error on points the network has not seen, and the factor its spread needs to explain it.
 
     s² = (⟨error²⟩ − ⟨σ²⟩)/⟨spread²⟩, at least 1: a committee is never trusted beyond its word.
+    Both are NaN without such points.
     """
+    if len(fresh) == 0:
+        return math.nan, math.nan
     with torch.no_grad():
         mu = network.gradients(fresh.eta)
     error = (mu.mean(0) - fresh.mu).square().mean()

@@ -23,9 +23,10 @@ from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread
 from sampling import figures_learning as draw
-from sampling.campaign import MODEL, STORE, derivatives, is_known, is_known_twice, is_over
+from sampling.campaign import MODEL, STORE, is_known_twice, is_over
 from sampling.energetics import FIGURES, SUMMARY
 from sampling.judge import Judgement, solution_tie_line
+from sampling.labels import derivatives, is_known
 from sampling.store import Session, Store
 
 logger = logging.getLogger(__name__)
@@ -97,15 +98,16 @@ def gather(directory: Path) -> Findings:
         )
     labels = tuple(stored[p.point] for p in points)
     model = directory / MODEL
+    network = load(model)
     return Findings(
         directory=directory,
         sessions=sessions,
         energetics=json.loads((directory / SUMMARY).read_text()),
         rounds=rounds,
-        data=derivatives(labels),
+        data=derivatives(labels, network.system.dimension),
         reasons=tuple(p.reason for p in points if is_known(stored[p.point])),
         labels=labels,
-        network=load(model),
+        network=network,
         model_hash=read_header(model)["data_hash"],
         seconds=seconds,
         microstructure=_microstructure(directory / MICROSTRUCTURE, read_header(model)["data_hash"]),

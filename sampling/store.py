@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from idnn.files import CannotWrite
+from idnn.files import CannotWrite, DirectoryInUse
 
 FORMAT = "scalebridge-campaign-2"
 
@@ -72,6 +72,7 @@ class Store:
         Raises:
             BadStore: the file is damaged, or belongs to a campaign of other settings.
             CannotWrite: the file cannot be opened or made.
+            DirectoryInUse: another process has locked it.
         """
         self.path = path
         try:
@@ -82,6 +83,10 @@ class Store:
             self._open(identity)
         except sqlite3.OperationalError as error:
             self.close()
+            if _code(error) == sqlite3.SQLITE_BUSY:
+                raise DirectoryInUse(
+                    f"`store`: {path} is in use by another process; wait for it to end."
+                ) from error
             raise CannotWrite(
                 f"`store`: cannot write {path} ({error}); free some space, or end what holds it."
             ) from error
@@ -217,6 +222,8 @@ class Store:
         try:
             rows = self._connection.execute("SELECT key, value FROM meta").fetchall()
         except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_ERROR:  # that is, no such table or column
+                raise
             raise BadStore(
                 f"`store`: {self.path} is a SQLite file of something else ({error}); "
                 "choose another directory."
@@ -252,6 +259,11 @@ def first_difference(
                 return found
         return None
     return None if stored == given else (key, stored, given)
+
+
+def _code(error: sqlite3.OperationalError) -> int:
+    """SQLite's primary result code; its generic one where Python itself raised."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _now() -> str:

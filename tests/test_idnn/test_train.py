@@ -117,6 +117,14 @@ def test_members_saw_different_noise_and_the_seed_changes_all(truth):
     assert torch.pdist(weights).min() > 0.1
 
 
+def test_a_committee_without_data_is_refused():
+    nothing = torch.empty(0, 4, dtype=torch.float64)
+    with pytest.raises(ValueError, match="`data` must hold at least one point"):
+        train_committee(
+            FCC_L12, 1000.0, Derivatives(nothing, nothing, nothing), CommitteeSettings()
+        )
+
+
 def test_training_restores_the_number_of_threads(truth):
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -65,6 +65,18 @@ def run(tmp_path):
     return path
 
 
+def test_a_bad_model_is_named_before_any_progress_is_shown(run, capsys):
+    model = run.parent / "model.safetensors"
+    model.write_bytes(b"not a model")
+    four = 'bragg_williams"\ntemperature = 1000.0\ncomposition_interaction = 0.35\n'
+    learned = RUN.replace(four + "order_interaction = -0.35", 'learned"')
+    run.write_text(learned)
+    assert main([str(run), "--model", str(model)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: `model`: ")
+    assert error.count("\n") == 1
+
+
 def test_a_run_leaves_its_summary_figures_and_animation(run, capsys):
     assert main([str(run)]) == 0
     directory = run.parent / "run"

@@ -14,9 +14,11 @@ import torch
 
 from idnn.checkpoint import load, read_header
 from sampling.__main__ import main
-from sampling.campaign import STORE, derivatives, run_campaign
+from sampling.campaign import STORE, NothingSampled, run_campaign
 from sampling.energetics import SUMMARY, prepare_expansion, read_campaign_energies
 from sampling.judge import Judgement
+from sampling.labels import derivatives
+from sampling.report import figures_of_merit, gather, write_report
 from sampling.settings import read_settings
 from sampling.store import Store
 
@@ -71,7 +73,7 @@ def test_the_model_is_the_last_round_s_and_fits_its_points(finished):
     model = finished / "model.safetensors"
     assert model.read_bytes() == (finished / "models" / "round-1.safetensors").read_bytes()
     network, store = load(model), Store(finished / STORE)
-    data = derivatives(store.labels().values())
+    data = derivatives(store.labels().values(), 4)
     rounds = store.rounds()
     store.close()
     with torch.no_grad():
@@ -263,8 +265,43 @@ def test_a_directory_of_other_energies_is_refused(copy, capsys):
 
 def test_a_point_whose_mu_is_unknown_is_left_out_of_training():
     known = {"eta": [0.1] * 4, "mu": [0.2] * 4, "mu_stderr": [0.01] * 4}
-    data = derivatives([known, known | {"mu": [None] * 4}, known | {"mu_stderr": [None] * 4}])
+    data = derivatives([known, known | {"mu": [None] * 4}, known | {"mu_stderr": [None] * 4}], 4)
     assert len(data) == 1
+
+
+def unknown_from(finished, folder, first):
+    """Settings of the finished campaign, its labels from point `first` on without μ, no round."""
+    path = campaigns.write_settings(folder)
+    shutil.copytree(finished, folder / "run", ignore=shutil.ignore_patterns("campaign*", "models"))
+    old = Store(finished / STORE)
+    new = Store(folder / "run" / STORE, old.identity())
+    new.add_proposals(old.proposals())
+    lost = {"mu": [None] * 4, "mu_stderr": [None] * 4}
+    new.add_labels({p: c | (lost if p >= first else {}) for p, c in old.labels().items()})
+    old.close()
+    new.close()
+    return path
+
+
+def test_a_campaign_that_learns_nothing_says_what_to_change(finished, tmp_path, capsys):
+    path = unknown_from(finished, tmp_path / "none", first=0)
+    with pytest.raises(NothingSampled):
+        run_campaign(read_settings(path))
+    assert main([str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "could be estimated at none of the points of 1 rounds" in error
+    assert "Raise `sweeps` or `ensemble.cells`" in error
+
+
+def test_a_round_that_taught_nothing_leaves_its_sigmas_unknown(finished, tmp_path):
+    path = unknown_from(finished, tmp_path / "second", first=24)
+    first, second = run_campaign(read_settings(path)).rounds
+    assert first.n_points == second.n_points == 24
+    assert np.isnan([second.unseen_rmse, second.calibration, second.sigma_mu]).all()
+    assert second.train_rmse > 0
+    numbers = figures_of_merit(gather(path.parent / "run"))
+    assert numbers["mu_sigma_meV"] is numbers["mu_rmse_unseen_meV"] is None
+    assert write_report(path.parent / "run").exists()
 
 
 def test_an_expansion_of_other_energies_is_not_used_again(tmp_path):

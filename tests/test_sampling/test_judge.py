@@ -1,6 +1,7 @@
 """Calibration on synthetic committees of known spread and error; when a campaign may stop."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -14,6 +15,7 @@ from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from idnn.train import FitSettings
 from sampling.judge import Judgement, calibrate, judge, solution_tie_line
+from sampling.labels import derivatives
 
 RANGE = (0.0, 0.32)
 POINTS = 4000
@@ -90,6 +92,17 @@ def test_tolerances_must_both_be_met_on_points_not_seen():
 )
 def test_an_unknown_tie_line_is_not_within(changes):
     assert not replace(JUDGEMENT, **changes).within(composition=0.002, mu=0.004)
+
+
+def test_a_round_without_a_point_to_judge_by_is_of_unknown_error():
+    previous = NoisyCommittee(error=0.01, spread=0.01)
+    rmse, factor = calibrate(
+        previous, derivatives([{"mu": [None] * 4, "mu_stderr": [None] * 4}], 4)
+    )
+    assert math.isnan(rmse)
+    assert math.isnan(factor)
+    unknown = replace(JUDGEMENT, unseen_rmse=rmse, calibration=factor, sigma_mu=factor * 0.001)
+    assert not unknown.within(composition=0.002, mu=0.004)
 
 
 @pytest.mark.parametrize(

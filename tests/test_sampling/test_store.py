@@ -6,11 +6,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 
-from idnn.files import CannotWrite
+from idnn.files import CannotWrite, DirectoryInUse
 from sampling.store import BadStore, Proposal, Session, Store, first_difference
 
 IDENTITY = {
@@ -229,6 +230,19 @@ def test_a_store_held_by_another_program_is_reported(store, path):
     other.rollback()
     other.close()
     store.add_seconds("sampling", 1.0)
+
+
+@pytest.mark.parametrize("identity", [IDENTITY, None])
+def test_a_locked_store_is_in_use_and_not_something_else(store, path, identity, monkeypatch):
+    store.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.01))
+    with pytest.raises(DirectoryInUse, match="in use by another process; wait for it"):
+        Store(path, identity)
+    other.close()
+    Store(path, identity).close()
 
 
 def test_a_store_that_cannot_be_created_is_reported(tmp_path):
