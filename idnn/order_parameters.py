@@ -84,6 +84,27 @@ class System:
         return ((x >= 0) & (x <= 1)).all(-1)
 
 
+def ordered_partly(
+    ideal: Float[Tensor, "*#batch d"],
+    composition: Float[Tensor, "*#batch 1"],
+    share: float | Float[Tensor, "*#batch 1"],
+) -> Float[Tensor, "*batch d"]:
+    """Site fractions on the line from disorder towards an ordered state.
+
+    x = c + s·r·(p − p̄), r the greatest order: the largest number with every c + r·(p − p̄) in
+    [0, 1].
+
+    Args:
+        ideal: p, site fractions of the ordered state.
+        composition: c in [0, 1].
+        share: s, from 0 (disorder) to 1 (greatest order).
+    """
+    direction = ideal - ideal.mean(-1, keepdim=True)
+    room = torch.where(direction > 0, (1 - composition) / direction, -composition / direction)
+    greatest = torch.where(direction == 0, torch.inf, room).amin(-1, keepdim=True)
+    return composition + share * greatest * direction
+
+
 def _system(
     name: str,
     q: list[list[float]],

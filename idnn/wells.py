@@ -11,7 +11,7 @@ from torch import Tensor
 
 from idnn.descent import minimise
 from idnn.free_energy import FreeEnergy, hessian
-from idnn.order_parameters import System
+from idnn.order_parameters import System, ordered_partly
 
 logger = logging.getLogger(__name__)
 
@@ -139,13 +139,8 @@ def _starts(system: System, composition: tuple[float, float]) -> Float[Tensor, "
     _, *ordered = system.prototypes
     starts = [grid[:, None].expand(-1, system.dimension)]
     for name in ordered:
-        direction = torch.tensor(system.prototypes[name], dtype=torch.float64)
-        direction = direction - direction.mean()
-        room = torch.where(
-            direction > 0, (1 - grid[:, None]) / direction, -grid[:, None] / direction
-        )
-        room = torch.where(direction == 0, torch.inf, room).amin(-1, keepdim=True)
-        starts += [grid[:, None] + share * room * direction for share in (0.5, 0.98)]
+        ideal = torch.tensor(system.prototypes[name], dtype=torch.float64)
+        starts += [ordered_partly(ideal, grid[:, None], share) for share in (0.5, 0.98)]
     return system.order_parameters(torch.cat(starts))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from idnn.equilibrium import TieLine, TieLineEstimate
 from idnn.free_energy import FreeEnergy, chemical_potential
 from idnn.network import IntegrableNetwork
-from idnn.order_parameters import System
+from idnn.order_parameters import System, ordered_partly
 
 MARGIN = 0.005
 """Site fractions aimed at lie in [MARGIN, 1 − MARGIN]: nearer to 0 and 1 only f_ideal varies."""
@@ -53,11 +53,8 @@ def along_prototypes(
     ideal = ideal[ideal.mean(-1) <= high + 0.25]
     rows = torch.arange(count) % len(ideal)
     level = low + (high - low) * torch.rand(count, 1, generator=generator, dtype=torch.float64)
-    direction = ideal[rows] - ideal[rows].mean(-1, keepdim=True)
-    room = torch.where(direction > 0, (1 - level) / direction, -level / direction)
     order = torch.rand(count, 1, generator=generator, dtype=torch.float64).sqrt()
-    line = level + order * room.amin(-1, keepdim=True) * direction
-    return _scattered(system, line, generator)
+    return _scattered(system, ordered_partly(ideal[rows], level, order), generator)
 
 
 def near_tie_line(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from references import sobol_states
 
-from idnn.order_parameters import FCC_L12
+from idnn.order_parameters import FCC_L12, ordered_partly
 
 L12_VARIANTS = [(1.0, *s) for s in product((-1.0, 1.0), repeat=3) if s[0] * s[1] * s[2] > 0]
 
@@ -77,3 +77,22 @@ def test_states_are_admissible_up_to_the_walls_and_not_beyond():
 
 def test_a_nan_is_not_admissible():
     assert not FCC_L12.admissible(torch.full((4,), torch.nan, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "ideal", [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 1.0, 1.0), (1.0, 0.5, 0.5, 0.0)]
+)
+def test_the_line_to_an_ordered_state_keeps_its_composition_and_ends_at_a_wall(ideal):
+    """Also where a sublattice of the ordered state has the mean composition and never changes."""
+    p = torch.tensor(ideal, dtype=torch.float64)
+    c = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)[:, None]
+    for share in (0.0, 0.4, 1.0):
+        x = ordered_partly(p, c, share)
+        torch.testing.assert_close(x.mean(-1, keepdim=True), c)
+        torch.testing.assert_close(x - c, share * (ordered_partly(p, c, 1.0) - c))
+    ends = ordered_partly(p, c, 1.0)
+    torch.testing.assert_close(torch.minimum(ends, 1 - ends).amin(-1), torch.zeros(7).double())
+    torch.testing.assert_close(ordered_partly(p, p.mean()[None], 1.0), p)
+    shares = torch.rand(7, 1, generator=torch.Generator().manual_seed(2)).double()
+    rows = ordered_partly(p.expand(7, 4), c, shares)
+    assert torch.equal(rows[3], ordered_partly(p, c[3], float(shares[3])))
