@@ -33,9 +33,6 @@ class Derivatives:
     def __len__(self) -> int:
         return self.eta.shape[0]
 
-    def __getitem__(self, rows: Tensor | slice) -> Derivatives:
-        return Derivatives(self.eta[rows], self.mu[rows], self.sigma[rows])
-
     def with_floor(self, floor: float) -> Derivatives:
         """σ² → σ² + floor²: what the model is not asked to resolve."""
         return Derivatives(

@@ -11,11 +11,3 @@ ELEMENTARY_CHARGE = 1.602176634e-19
 
 EV_PER_SITE_IN_J_PER_MOL = ELEMENTARY_CHARGE * AVOGADRO
 """1 eV/site in J per mole of sites."""
-
-EV_PER_ANGSTROM3_IN_GPA = ELEMENTARY_CHARGE * 1e21
-"""1 eV/Å³ in GPa."""
-
-
-def ev_per_site_to_j_per_m3(energy: float, molar_volume: float) -> float:
-    """Energy density in J/m³ of `energy` (eV/site) at `molar_volume` (m³ per mole of sites)."""
-    return energy * EV_PER_SITE_IN_J_PER_MOL / molar_volume

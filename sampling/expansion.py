@@ -102,11 +102,6 @@ class ClusterExpansion:
             )
 
     @property
-    def spins(self) -> Float[np.ndarray, " species"]:
-        """Spin of each occupation."""
-        return np.array([1.0, -1.0])
-
-    @property
     def stderr(self) -> Float[np.ndarray, " parameter"]:
         """Standard error of each ECI (eV per cluster)."""
         return np.sqrt(np.diag(self.covariance))

@@ -6,12 +6,7 @@ import pytest
 import torch
 
 from idnn.checks import require_finite, require_in_range, require_positive, require_shape
-from idnn.units import (
-    BOLTZMANN_EV,
-    EV_PER_ANGSTROM3_IN_GPA,
-    EV_PER_SITE_IN_J_PER_MOL,
-    ev_per_site_to_j_per_m3,
-)
+from idnn.units import BOLTZMANN_EV, EV_PER_SITE_IN_J_PER_MOL
 
 
 def test_a_bad_number_is_named_with_its_rule_and_value():
@@ -63,8 +58,3 @@ def test_constants_agree_with_each_other():
     # Molar gas constant and Faraday constant, CODATA 2018: 8.314462618, 96485.33212.
     assert pytest.approx(8.314462618, rel=1e-9) == BOLTZMANN_EV * EV_PER_SITE_IN_J_PER_MOL
     assert pytest.approx(96485.33212, rel=1e-10) == EV_PER_SITE_IN_J_PER_MOL
-    assert pytest.approx(160.2176634, rel=1e-12) == EV_PER_ANGSTROM3_IN_GPA
-
-
-def test_one_ev_per_site_of_nickel_is_14_6_gpa():
-    assert ev_per_site_to_j_per_m3(1.0, 6.59e-6) == pytest.approx(14.64e9, rel=1e-3)
