@@ -96,10 +96,11 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         store = Store(settings.directory / STORE, settings.identity(energies.source_hash))
         stack.callback(store.close)
         _begin_session(store, settings.session(energies.source_hash))
-        with _timed(store, "expansion"):
+        clock = _Clock(store)
+        with clock.stage("expansion"):
             expansion = prepare_expansion(settings, energies)
         executor = stack.enter_context(pool(settings.workers, preload=__name__))
-        return _Loop(settings, store, expansion, executor, observe or _ignore).run()
+        return _Loop(settings, store, clock, expansion, executor, observe or _ignore).run()
 
 
 def is_over(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> bool:
@@ -127,6 +128,7 @@ class _Learned:
 class _Loop:
     settings: CampaignSettings
     store: Store
+    clock: _Clock
     expansion: ClusterExpansion
     executor: Executor
     observe: Observer
@@ -144,14 +146,14 @@ class _Loop:
 
     def _round(self, index: int, previous: _Learned | None) -> tuple[_Learned, Judgement]:
         if not self.store.proposals(index):
-            with _timed(self.store, "proposing"):
+            with self.clock.stage("proposing"):
                 self.store.add_proposals(self._propose(index, previous))
-        with _timed(self.store, "sampling"):
+        with self.clock.stage("sampling"):
             self._label(index)
-        with _timed(self.store, "training"):
+        with self.clock.stage("training"):
             before = None if previous is None else previous.network
             network = self._model(index, before)
-        with _timed(self.store, "equilibrium"):
+        with self.clock.stage("equilibrium"):
             data, fresh = self._data(index), self._data(index, only=True)
             judgement, estimate = judge(
                 network,
@@ -166,7 +168,8 @@ class _Loop:
 
     def _learned(self, index: int) -> _Learned:
         """What a finished round left behind."""
-        network = self._model(index, None)
+        with self.clock.stage("training"):
+            network = self._model(index, None)
         return _Learned(network, solution_tie_line(network, self.settings.ensemble.composition))
 
     def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
@@ -238,6 +241,7 @@ class _Loop:
             points = [p.point for p in futures[future]]
             contents = map(to_json, future.result())
             self.store.add_labels(dict(zip(points, contents, strict=True)))
+            self.clock.record()
             count += len(points)
             self.observe(f"round {index + 1}: sampling", count, len(proposals))
 
@@ -297,6 +301,11 @@ class _Loop:
         if previous is None and index > 0:
             previous = self._network(index - 1, None)
         members = settings.members
+
+        def trained(done: int) -> None:
+            self.clock.record()
+            self.observe(f"round {index + 1}: training", done, members)
+
         self.observe(f"round {index + 1}: training", 0, members)
         network = train_committee(
             self.settings.system,
@@ -305,7 +314,7 @@ class _Loop:
             settings,
             start=previous,
             executor=self.executor,
-            observe=lambda done: self.observe(f"round {index + 1}: training", done, members),
+            observe=trained,
         )
         path.parent.mkdir(exist_ok=True)
         save_network(network, path, data_hash=data_hash)
@@ -333,13 +342,26 @@ def _begin_session(store: Store, settings: Mapping[str, Any]) -> None:
     store.add_session(settings, now)
 
 
-@contextmanager
-def _timed(store: Store, stage: str) -> Iterator[None]:
-    start = time.monotonic()
-    try:
-        yield
-    finally:
-        store.add_seconds(stage, time.monotonic() - start)
+class _Clock:
+    """Wall time per stage, stored in instalments: a killed session loses only the last."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """What is done inside belongs to the stage."""
+        self._name, self._since = name, time.monotonic()
+        try:
+            yield
+        finally:
+            self.record()
+
+    def record(self) -> None:
+        """Store the time since the last instalment."""
+        now = time.monotonic()
+        self._store.add_seconds(self._name, now - self._since)
+        self._since = now
 
 
 def _hash(data: Derivatives, settings: Mapping[str, Any]) -> str:

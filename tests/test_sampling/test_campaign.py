@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from dataclasses import replace
 
 import campaigns
@@ -123,6 +124,32 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(finished, tmp_p
     assert campaigns.content(path.parent / "run") == campaigns.content(finished)
     leftover = [p.name for p in (path.parent / "run").rglob("*.tmp")]
     assert len(leftover) <= killed
+
+
+def test_a_stopped_session_keeps_the_seconds_it_spent(tmp_path):
+    """Stored with each batch of labels and each member: a kill loses the last instalment alone."""
+    path = campaigns.write_settings(tmp_path / "stopped")
+    stages, stored = [], []
+
+    def observe(stage, done, total):
+        if done:
+            store = Store(tmp_path / "stopped" / "run" / STORE)
+            stages.append(stage.split(": ")[1])
+            stored.append(store.seconds().get(stages[-1], 0.0))
+            store.close()
+        if stage == "round 1: training" and done == 2:
+            raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(read_settings(path), observe)
+    spent = time.monotonic() - begun
+    assert stages == ["sampling"] * 2 + ["training"] * 2
+    assert 0 < stored[0] < stored[1]
+    assert 0 < stored[2] < stored[3]
+    store = Store(tmp_path / "stopped" / "run" / STORE)
+    assert sum(store.seconds().values()) < spent
+    store.close()
 
 
 def test_damaged_models_are_made_again_the_same(copy, finished):
