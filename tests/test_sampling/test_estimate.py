@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from boxes import Q, ideal_gas
+from chains import autoregressive
 
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
@@ -15,18 +16,6 @@ from sampling.estimate import (
 )
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.lattice import Supercell
-
-
-def autoregressive(rho, shape, seed=0):
-    """Chains x' = ρx + noise of unit variance, stationary, [batch, sample, walker, 1]."""
-    rng = np.random.default_rng(seed)
-    batch, samples, walkers = shape
-    x = rng.normal(size=(batch, walkers))
-    chain = []
-    for _ in range(samples):
-        x = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=x.shape)
-        chain.append(x)
-    return np.stack(chain, 1)[..., None]
 
 
 @pytest.mark.parametrize("rho", [-0.5, 0.0, 0.5, 0.9])
