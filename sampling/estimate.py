@@ -163,13 +163,13 @@ def heat_capacity(samples: Samples) -> Estimate:
     explained = with_energy * (np.linalg.pinv(among, hermitian=True) @ with_energy)
     per_kelvin = samples.sites / (BOLTZMANN_EV * samples.temperature**2)
     return _jackknife(
-        per_kelvin * (covariance[..., -1, -1] - explained.sum((-2, -1))), joint
+        per_kelvin[:, None] * (covariance[..., -1, -1] - explained.sum((-2, -1))), joint
     )
 
 
 def hessian_replicates(samples: Samples) -> Float[np.ndarray, "batch replicate d d"]:
     """H of all walkers, then with each walker left out in turn (eV per site)."""
-    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
+    thermal = (BOLTZMANN_EV * samples.temperature / samples.sites)[:, None, None, None]
     stiffness = samples.umbrella.stiffness[:, None, :, None] * np.eye(samples.eta.shape[-1])
     return thermal * _inverse(_covariance_replicates(samples.eta)) - 2 * stiffness
 
@@ -197,7 +197,7 @@ def _jackknife(
 def _stiffening(samples: Samples) -> Float[np.ndarray, "batch d d"]:
     """2Φ + H = (k_BT/N) Cov(η)⁻¹."""
     first, second, count = _moments(samples.eta)
-    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
+    thermal = (BOLTZMANN_EV * samples.temperature / samples.sites)[:, None, None]
     return thermal * _inverse(_covariance(first.sum(1), second.sum(1), count))
 
 

@@ -205,7 +205,7 @@ def _box_excess(samples: Samples, eta: Float[np.ndarray, "batch d"]) -> _BoxExce
     q = samples.umbrella.system.q.numpy()
     inverse = np.linalg.inv(q)
     stiffness = samples.umbrella.sublattice_stiffness
-    conditions = {"temperature": samples.temperature}
+    conditions = {"temperature": float(samples.temperature[0])}
     fractions = eta @ inverse.T
     changed = ((fractions > 0) & (fractions < 1)).all(-1)
     force, slope = np.full_like(eta, np.nan), np.full_like(stiffness, np.nan)
