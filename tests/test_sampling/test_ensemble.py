@@ -139,13 +139,16 @@ def test_each_point_has_its_own_temperature_and_start(kernel):
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
-def test_results_do_not_depend_on_the_number_of_threads(kernel):
+def test_results_depend_neither_on_threads_nor_on_walkers_of_other_jobs(kernel):
     settings = {"schedule": replace(SHORT, walkers=50), "start": start_of(3, 50), "kernel": kernel}
     one, three = (run([0, 1, 2], threads=threads, **settings) for threads in (1, 3))
     assert (one.eta == three.eta).all()
     assert (one.energy == three.energy).all()
     assert (one.acceptance == three.acceptance).all()
     assert (one.chains.state == three.chains.state).all()
+    last = run([2], **settings | {"start": settings["start"][2:]})
+    assert (last.eta[0] == one.eta[2]).all()
+    assert (last.chains.order == one.chains.order).all()
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
