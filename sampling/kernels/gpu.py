@@ -61,10 +61,9 @@ Update = Callable[..., tuple[Tensor, ...]]
 class Blocks:
     """Heat bath of whole blocks of sites of thousands of walkers; a sweep tries every site once.
 
-    The state takes a byte per site and walker. Changing a class takes passing memory of about 100
-    bytes, and as many as the largest orbit has clusters around a site, per site of the class and
-    walker, unless `compiled` fuses the steps. Walkers of the same block size run together; sizes
-    are powers of two.
+    The state takes a byte per site and walker, a change of a class about 100 bytes, and as many as
+    the largest orbit has clusters around a site, per site of the class and walker, for a moment.
+    Walkers of the same block size run together; sizes are powers of two.
 
     Attributes:
         device: of torch, such as "cuda".
