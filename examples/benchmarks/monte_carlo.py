@@ -33,7 +33,7 @@ from sampling.kernels.walkers import Kernel
 from sampling.lattice import Supercell
 
 STIFFNESS = 4.0
-FLIPS = 2e7
+FLIPS = 1e7
 PRECISION = 3e-4
 KERNELS: dict[Kernel, tuple[int, ...]] = {Flips(): (1, 16), Lanes(): (16, 256)}
 """Walkers to time each kernel with."""

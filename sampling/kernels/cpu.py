@@ -13,9 +13,12 @@ from numba import njit
 
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.kernels.draws import exponential, shuffle, xoshiro128pp
+from sampling.kernels.fields import neighbours
+from sampling.kernels.prefetch import prefetch
 from sampling.kernels.walkers import Records, Walkers, in_threads
 
 LANES = 64
+_CACHE_LINE = 16  # Numbers of 32 bits.
 _LANES = np.uint64(LANES)  # Unsigned indices spare the test for negative ones in every loop.
 NAME = "numba-metropolis-1"
 
@@ -27,7 +30,9 @@ class Tables(NamedTuple):
     """A Hamiltonian as the kernel reads it; site N is an empty one that fills up rows.
 
     Attributes:
-        neighbours: other sites of every cluster, orbit after orbit, int32 [site, entry].
+        near: distinct neighbours of each site, uint32 [site, neighbour].
+        others: other sites of every cluster, orbit after orbit, as neighbour numbers, uint32
+            [entry]; the number after the last stands for site N.
         order: sites per cluster, int64 [orbit].
         rows: clusters around a site, the fillers included, int64 [orbit].
         slope: flip cost per odd cluster, in quanta, int32 [orbit].
@@ -37,7 +42,8 @@ class Tables(NamedTuple):
         tally: an empty array of the type of cluster counts, uint8 or, above 255 rows, uint16.
     """
 
-    neighbours: np.ndarray
+    near: np.ndarray
+    others: np.ndarray
     order: np.ndarray
     rows: np.ndarray
     slope: np.ndarray
@@ -75,26 +81,24 @@ class Pack(NamedTuple):
 
 def tables(hamiltonian: ClusterHamiltonian) -> Tables:
     """The Hamiltonian's tables, point clusters folded into the offset."""
-    sites = len(hamiltonian.supercell.sites)
     orbits = [orbit for orbit in hamiltonian.orbits if orbit.order > 1]
-    padded = [_padded(orbit.others, sites, _UNROLLED.get(orbit.order, 1)) for orbit in orbits]
-    rows = np.array([len(p[0]) for p in padded], dtype=np.int64)
-    flat = [p.reshape(sites, -1) for p in padded]
+    near, number = neighbours(hamiltonian, orbits)
+    others = [[[number[int(site)] for site in row] for row in orbit.others[0]] for orbit in orbits]
+    for rows, orbit in zip(others, orbits, strict=True):
+        filler = [len(number)] * (orbit.order - 1)
+        rows += [filler] * (-len(rows) % _UNROLLED.get(orbit.order, 1))
+    count = np.array([len(rows) for rows in others], dtype=np.int64)
     return Tables(
-        neighbours=np.concatenate([np.zeros((sites, 0), np.int32), *flat], axis=1),
+        near=near,
+        others=np.array([n for rows in others for row in rows for n in row], dtype=np.uint32),
         order=np.array([orbit.order for orbit in orbits], dtype=np.int64),
-        rows=rows,
+        rows=count,
         slope=np.array([4 * orbit.quanta for orbit in orbits], dtype=np.int32),
         offset=np.int32(sum(-2 * orbit.quanta * orbit.rows for orbit in hamiltonian.orbits)),
         quantum=np.float32(hamiltonian.quantum),
         sublattice=hamiltonian.supercell.sublattice.astype(np.int32),
-        tally=np.zeros(0, np.uint8 if rows.max(initial=0) < 256 else np.uint16),
+        tally=np.zeros(0, np.uint8 if count.max(initial=0) < 256 else np.uint16),
     )
-
-
-def _padded(others: np.ndarray, filler: int, multiple: int) -> np.ndarray:
-    missing = -others.shape[1] % multiple
-    return np.pad(others, ((0, 0), (0, missing), (0, 0)), constant_values=filler)
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,8 @@ class Lanes:
             records.accepted[mine] = pack.accepted[:lanes]
             return order, order_state
 
-        walkers.order[:], walkers.order_state[:] = in_threads(job, range(0, count, LANES), threads)[
-            0
-        ]
+        ended = in_threads(job, range(0, count, LANES), threads)
+        walkers.order[:], walkers.order_state[:] = ended[0]
         return records
 
 
@@ -223,11 +226,24 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
     random = np.empty(LANES, np.uint32)
     step = np.empty(LANES, np.int32)
     parity = np.empty(LANES, np.uint8)
-    for site in order:
+    flat, degree = tables.near.reshape(-1), np.uint64(tables.near.shape[1])
+    lane_of = np.empty(degree + np.uint64(1), np.uint64)
+    lane_of[degree] = np.uint64(len(order)) * _LANES
+    for position in range(len(order)):
+        site = order[position]
+        # In a large box neighbours lie beyond the second cache: ask for the next site's early.
+        after = np.uint64(order[min(position + 2, len(order) - 1)]) * degree
+        for n in range(np.uint64(0), degree, np.uint64(_CACHE_LINE)):
+            prefetch(flat, after + n)
+        coming = tables.near[order[min(position + 1, len(order) - 1)]]
+        near = tables.near[site]
+        for n in range(degree):
+            prefetch(occupation, np.uint64(coming[n]) * _LANES)
+            lane_of[n] = np.uint64(near[n]) * _LANES
         own = np.uint64(site) * _LANES
         sublattice = tables.sublattice[site]
         mine = np.uint64(sublattice) * _LANES
-        _filling_cost(tables, tables.neighbours[site], occupation, count, parity, cost)
+        _filling_cost(tables, lane_of, occupation, count, parity, cost)
         _filling_bias(offset[sublattice], slope[sublattice], filled, bias)
         alone = self_term[sublattice]
         xoshiro128pp(state, random)
@@ -259,13 +275,13 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
 @no_type_check
 def _filling_cost(
     tables: Tables,
-    near: np.ndarray,
+    lane_of: np.ndarray,
     occupation: np.ndarray,
     count: np.ndarray,
     parity: np.ndarray,
     cost: np.ndarray,
 ) -> None:
-    """Energy in quanta of turning an empty site with these neighbours into a filled one."""
+    """Energy in quanta of filling an empty site whose neighbours begin at these lanes."""
     begin = 0
     for i in range(_LANES):
         cost[i] = tables.offset
@@ -275,9 +291,9 @@ def _filling_cost(
         for i in range(_LANES):
             count[i] = 0
         if others <= 3:
-            _count_odd_unrolled(occupation, near, begin, end, others, count)
+            _count_odd_unrolled(occupation, lane_of, tables.others, begin, end, others, count)
         else:
-            _count_odd(occupation, near, begin, end, others, parity, count)
+            _count_odd(occupation, lane_of, tables.others, begin, end, others, parity, count)
         begin = end
         slope = tables.slope[orbit]
         for i in range(_LANES):
@@ -287,16 +303,22 @@ def _filling_cost(
 @njit(inline="always", nogil=True, error_model="numpy")
 @no_type_check
 def _count_odd_unrolled(
-    occupation: np.ndarray, near: np.ndarray, begin: int, end: int, others: int, count: np.ndarray
+    occupation: np.ndarray,
+    lane_of: np.ndarray,
+    entries: np.ndarray,
+    begin: int,
+    end: int,
+    others: int,
+    count: np.ndarray,
 ) -> None:
     """Add the clusters with an odd number of filled other sites: one, two or three others."""
     for first in range(begin, end, 6):
-        a = np.uint64(near[first]) * _LANES
-        b = np.uint64(near[first + 1]) * _LANES
-        c = np.uint64(near[first + 2]) * _LANES
-        d = np.uint64(near[first + 3]) * _LANES
-        e = np.uint64(near[first + 4]) * _LANES
-        f = np.uint64(near[first + 5]) * _LANES
+        a = lane_of[entries[first]]
+        b = lane_of[entries[first + 1]]
+        c = lane_of[entries[first + 2]]
+        d = lane_of[entries[first + 3]]
+        e = lane_of[entries[first + 4]]
+        f = lane_of[entries[first + 5]]
         if others == 1:
             for i in range(_LANES):
                 count[i] += (
@@ -322,7 +344,8 @@ def _count_odd_unrolled(
 @no_type_check
 def _count_odd(
     occupation: np.ndarray,
-    near: np.ndarray,
+    lane_of: np.ndarray,
+    entries: np.ndarray,
     begin: int,
     end: int,
     others: int,
@@ -334,7 +357,7 @@ def _count_odd(
         for i in range(_LANES):
             parity[i] = 0
         for k in range(first, first + others):
-            a = np.uint64(near[k]) * _LANES
+            a = lane_of[entries[k]]
             for i in range(_LANES):
                 parity[i] ^= occupation[a + i]
         for i in range(_LANES):

@@ -49,16 +49,9 @@ class Neighbourhood(NamedTuple):
 
 def neighbourhood(hamiltonian: ClusterHamiltonian) -> Neighbourhood:
     """The Hamiltonian's clusters around one site, by neighbour number."""
-    sites = len(hamiltonian.supercell.sites)
     larger = [orbit for orbit in hamiltonian.orbits if orbit.order > 2]
     pairs = [orbit for orbit in hamiltonian.orbits if orbit.order == 2]
-    listed = np.concatenate(
-        [np.zeros((sites, 0), np.int32), *(o.others.reshape(sites, -1) for o in larger + pairs)],
-        axis=1,
-    )
-    first_seen = np.sort(np.unique(listed[0], return_index=True)[1])
-    near = np.ascontiguousarray(listed[:, first_seen], dtype=np.uint32)
-    number = {int(site): n for n, site in enumerate(near[0])}
+    near, number = neighbours(hamiltonian, larger + pairs)
     crowd = len({int(site) for orbit in larger for site in orbit.others[0].ravel()})
     width = -(-crowd // BLOCK) * BLOCK
 
@@ -78,6 +71,20 @@ def neighbourhood(hamiltonian: ClusterHamiltonian) -> Neighbourhood:
         factor=np.concatenate([np.zeros(0, np.uint32), *(f.ravel() for f in factors)]),
         quantum=np.float32(hamiltonian.quantum),
     )
+
+
+def neighbours(
+    hamiltonian: ClusterHamiltonian, orbits: list[OrbitTable]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Each site's distinct neighbours in these orbits, uint32 [site, n], and n of site 0's."""
+    sites = len(hamiltonian.supercell.sites)
+    listed = np.concatenate(
+        [np.zeros((sites, 0), np.int32), *(orbit.others.reshape(sites, -1) for orbit in orbits)],
+        axis=1,
+    )
+    first_seen = np.sort(np.unique(listed[0], return_index=True)[1])
+    near = np.ascontiguousarray(listed[:, first_seen], dtype=np.uint32)
+    return near, {int(site): n for n, site in enumerate(near[0])}
 
 
 def _factors(orbit: OrbitTable, number: dict[int, int], width: int) -> np.ndarray:

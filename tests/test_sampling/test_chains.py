@@ -32,6 +32,7 @@ def test_fresh_walkers_start_from_uniform_sublattice_fractions():
     # A uniform fraction has mean 1/2 and variance 1/12, to which 27 sites add 1/6 / 27.
     variance = 1 / 12 + 1 / 162
     assert (np.abs(x.mean(0) - 0.5) < 4 * np.sqrt(variance / 500)).all()
+    assert (np.abs(np.corrcoef(x.T)[np.triu_indices(4, 1)]) < 4 / np.sqrt(500)).all()
     assert x.var(0) == pytest.approx(np.full(4, variance), rel=4 * np.sqrt(0.8 / 500))
 
 
