@@ -35,6 +35,9 @@ from sampling.lattice import Supercell
 STIFFNESS = 4.0
 FLIPS = 1e7
 PRECISION = 3e-4
+QUIET = 1.3
+"""Load average of this script alone."""
+
 KERNELS: dict[Kernel, tuple[int, ...]] = {Flips(): (1, 16), Lanes(): (16, 256)}
 """Walkers to time each kernel with."""
 
@@ -130,8 +133,10 @@ def cpu_seconds_per_point(hamiltonian: ClusterHamiltonian, temperature: float) -
     return float(f"{per_sweep * np.median(np.nan_to_num(needed, nan=np.inf)):.3g}")
 
 
-def two_threads(hamiltonian: ClusterHamiltonian) -> float:
-    """Speed-up of two threads by the clock; meaningful on a machine that does nothing else."""
+def two_threads(hamiltonian: ClusterHamiltonian) -> float | None:
+    """Speed-up of two threads by the clock; null where others use the machine."""
+    if os.getloadavg()[0] > QUIET or (os.cpu_count() or 1) < 2:
+        return None
     one, two = (
         rate(hamiltonian, Lanes(), 256, 1200.0, biased=True, threads=threads, flips=2e8).flips_per_s
         for threads in (1, 2)
@@ -207,12 +212,11 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     parser.add_argument("--output", type=Path, default=results, help="where results go")
     options = parser.parse_args()
-    path = options.output / "monte_carlo.json"
-    others = json.loads(path.read_text())["peers"] if path.exists() else {}
+    options.output.mkdir(parents=True, exist_ok=True)
+    path, rates = options.output / "monte_carlo.json", options.output / "peers.json"
     if options.peers:
-        measured = peers.measure(10, 1200.0)
-        print("not installed:", [name for name, rates in measured.items() if rates is None])
-        others |= {name: rates for name, rates in measured.items() if rates is not None}
+        peers.update(rates)
+    others = json.loads(rates.read_text()) if rates.exists() else {}
 
     boxes = {
         4 * cells**3: ClusterHamiltonian.on(illustrative_expansion(), Supercell(FCC_L12, cells))
@@ -238,7 +242,6 @@ def main() -> None:
         "peers": others,
         "runs": [vars(run) for run in runs],
     }
-    options.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
     plot(runs, path.with_suffix(".png"))
     print(json.dumps(line))

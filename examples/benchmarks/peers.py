@@ -2,6 +2,10 @@
 
 The model is `illustrative_expansion`: fcc, pairs to the fourth shell, nearest-neighbour triangle
 and tetrahedron. All run the semi-grand canonical ensemble at Δμ = 0 from a quarter of random Al.
+
+    python examples/benchmarks/peers.py
+
+adds the rates of the codes in this environment to `results/peers.json`.
 """
 
 import json
@@ -20,14 +24,21 @@ LATTICE_CONSTANT = 3.56
 CUTOFFS = (5.1, 2.6, 2.6)
 
 
-def measure(cells: int, temperature: float) -> dict[str, dict[str, float | str] | None]:
-    """Rates of every peer on `cells`³ cubic cells; null for one that is not installed."""
-    needed = {"icet": "mchammer", "smol": "smol", "casm": "libcasm.clexmonte"}
-    measures = {"icet": _icet, "smol": _smol, "casm": _casm}
-    return {
-        name: measures[name](cells, temperature) if _installed(needed[name]) else None
-        for name in measures
+def update(path: Path, cells: int = 10, temperature: float = 1200.0) -> dict[str, dict]:
+    """Time the installed codes, keep what the file holds of the others, and say which these are."""
+    measures = {
+        "icet": ("mchammer", _icet),
+        "smol": ("smol", _smol),
+        "casm": ("libcasm.clexmonte", _casm),
     }
+    rates = json.loads(path.read_text()) if path.exists() else {}
+    for name, (module, measure) in measures.items():
+        if _installed(module):
+            rates[name] = measure(cells, temperature)
+        else:
+            print(f"{name} is not installed; kept from before: {rates.get(name)}")
+    path.write_text(json.dumps(rates, indent=1) + "\n")
+    return rates
 
 
 def _installed(module: str) -> bool:
@@ -197,4 +208,4 @@ def _casm_in(folder: Path, cells: int, temperature: float) -> dict[str, float | 
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(10, 1200.0)))
+    print(json.dumps(update(Path(__file__).parent / "results" / "peers.json")))
