@@ -333,12 +333,14 @@ def same_walkers(mixed, kernel):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_compiled_arithmetic_makes_the_same_moves(mixed):
     # 3e4 draws, each changed with probability 1e-6 by a last bit.
     assert same_walkers(mixed, Blocks(compiled=True)) > 0.9
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_gpu_makes_the_same_moves(mixed, compiled):
     assert same_walkers(mixed, Blocks(device="cuda", compiled=compiled)) > 0.9
