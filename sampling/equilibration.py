@@ -1,10 +1,12 @@
 """Whether chains have forgotten where they started, and how many records that took."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
+
+from sampling.ensemble import Samples
 
 _CHANCE = 1e-4
 _PARTS = (2, 4, 8, 16, 32, 64)
@@ -44,6 +46,13 @@ def equilibration(records: Float[np.ndarray, "*batch sample walker d"]) -> Equil
         drop[passed] = first
         reached |= passed
     return Equilibration(drop, reached)
+
+
+def stationary(samples: Samples) -> tuple[Samples, Equilibration]:
+    """One point without the records that `equilibration` of η and energy drops."""
+    start = equilibration(np.concatenate([samples.eta, samples.energy[..., None]], -1))
+    drop = int(start.drop[0])
+    return replace(samples, eta=samples.eta[:, drop:], energy=samples.energy[:, drop:]), start
 
 
 def _is_stationary(records: Float[np.ndarray, "*batch sample walker d"]) -> Bool[np.ndarray, "..."]:

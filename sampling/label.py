@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from idnn.order_parameters import SYSTEMS
 from sampling.ensemble import Samples, Schedule, sample
-from sampling.equilibration import equilibration
+from sampling.equilibration import stationary
 from sampling.estimate import (
     Estimate,
     chemical_potential,
@@ -157,9 +157,8 @@ def _label_block(
 
 def _estimates(samples: Samples) -> LabelledPoint:
     """Everything about the single point of `samples`, from its stationary records."""
-    start = equilibration(np.concatenate([samples.eta, samples.energy[..., None]], -1))
-    drop, reached = int(start.drop[0]), bool(start.reached[0])
-    samples = replace(samples, eta=samples.eta[:, drop:], energy=samples.energy[:, drop:])
+    samples, start = stationary(samples)
+    reached = bool(start.reached[0])
     eta, energy = ergodic_mean(samples.eta), ergodic_mean(samples.energy[..., None])
     mu, excess = chemical_potential(samples), _box_excess(samples, eta.mean.value)
     known = bool(np.isfinite(excess.force).all())
@@ -179,7 +178,7 @@ def _estimates(samples: Samples) -> LabelledPoint:
         acceptance=float(samples.acceptance[0]),
         ergodic=known and bool(eta.ergodic.all() and energy.ergodic.all()),
         equilibrated=reached,
-        dropped=drop * samples.schedule.stride,
+        dropped=int(start.drop[0]) * samples.schedule.stride,
         stiff=bool(excess.stiff[0]),
         seed=samples.seed,
         point_seed=samples.point_seeds[0],
