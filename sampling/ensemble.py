@@ -125,7 +125,7 @@ def sample(
 
     Which kernel: `Lanes` moves 64 walkers, of one point or of several, at the price of one;
     `Flips` moves one at a time and pays for accepted flips alone: it is faster where the walkers of
-    all points together are fewer than some 10 (40 % accepted) to 30 (5 %). `Swaps` keeps the
+    all points together are fewer than some 10 (40 % accepted) to 40 (5 %). `Swaps` keeps the
     composition, or η, of each start.
 
     Args:
