@@ -3,12 +3,18 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, UInt8, UInt32
+from jaxtyping import Float, UInt8
 
 from idnn.checks import require_positive
 from idnn.units import BOLTZMANN_EV
+from sampling.chains import Chains, fresh_chains
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
-from sampling.kernels import cpu
+from sampling.kernels.cpu import Lanes
+from sampling.kernels.walkers import Kernel, Records, Walkers
+from sampling.lattice import Supercell
+
+LANES = Lanes()
+"""The kernel of campaigns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +22,13 @@ class Schedule:
     """How long to sample each point.
 
     Attributes:
-        walkers: independent chains per point; the kernel runs 64 at the price of one.
+        walkers: independent chains per point; error bars need two.
         sweeps: sweeps after burn-in; in a sweep each site is tried once.
         burn_in: sweeps thrown away first.
         stride: sweeps per record.
 
     Raises:
-        ValueError: fewer than two walkers (they give the error bars), or a length out of range.
+        ValueError: no walkers, or a length out of range.
     """
 
     walkers: int = 64
@@ -31,7 +37,7 @@ class Schedule:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in (("walkers", 2), ("sweeps", 1), ("burn_in", 0), ("stride", 1)):
+        for name, least in (("walkers", 1), ("sweeps", 1), ("burn_in", 0), ("stride", 1)):
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"`{name}` must be at least {least}; it is {value}.")
@@ -53,7 +59,7 @@ class Samples:
 
     Attributes:
         umbrella: the bias of each point.
-        temperature: K.
+        temperature: of each point (K).
         sites: N.
         eta: η of each record.
         energy: E/N of the unbiased Hamiltonian (eV per site).
@@ -61,10 +67,11 @@ class Samples:
         schedule: how long.
         seed: of the run.
         point_seeds: one per point.
+        chains: where the walkers ended; `sample` continues from them.
     """
 
     umbrella: Umbrella
-    temperature: float
+    temperature: Float[np.ndarray, " batch"]
     sites: int
     eta: Float[np.ndarray, "batch sample walker d"]
     energy: Float[np.ndarray, "batch sample walker"]
@@ -72,6 +79,7 @@ class Samples:
     schedule: Schedule
     seed: int
     point_seeds: tuple[int, ...]
+    chains: Chains
 
     def point(self, index: int) -> "Samples":
         """One point on its own, laid out in memory as if sampled alone.
@@ -79,16 +87,16 @@ class Samples:
         Sums over it then round alike, whatever it was sampled with.
         """
         one = slice(index, index + 1)
-        umbrella = self.umbrella
+        chains = self.chains
         return replace(
             self,
-            umbrella=replace(
-                umbrella, centre=umbrella.centre[one], stiffness=umbrella.stiffness[one]
-            ),
+            umbrella=self.umbrella[one],
+            temperature=self.temperature[one],
             eta=np.ascontiguousarray(self.eta[one]),
             energy=np.ascontiguousarray(self.energy[one]),
             acceptance=self.acceptance[one],
             point_seeds=self.point_seeds[one],
+            chains=replace(chains, occupation=chains.occupation[one], state=chains.state[one]),
         )
 
 
@@ -100,59 +108,86 @@ def sample(
     hamiltonian: ClusterHamiltonian,
     umbrella: Umbrella,
     *,
-    temperature: float,
+    temperature: float | Float[np.ndarray, " batch"],
     schedule: Schedule,
     seed: int,
     point_seeds: tuple[int, ...] | None = None,
+    start: UInt8[np.ndarray, "batch walker site"] | Chains | None = None,
+    kernel: Kernel = LANES,
+    threads: int = 1,
 ) -> Samples:
-    """Metropolis chains of the ensemble exp{−[E + N Σφᵢ(ηᵢ−κᵢ)²]/k_BT} at each umbrella.
+    """Metropolis chains of the ensemble exp{−[E + N Σφᵢ(ηᵢ−κᵢ)² − N Σhᵢηᵢ]/k_BT} at each umbrella.
 
     Every walker starts from sublattice fractions of its own, drawn uniformly: walkers that have
     forgotten so different starts agree, and walkers that have not betray it. A point's result
-    depends on `seed`, its own entry of `point_seeds` and its own umbrella, not on the other points.
+    depends on `seed`, `kernel`, its own entries of `point_seeds`, `start` and `temperature` and its
+    own umbrella, not on the other points and not on `threads`.
+
+    Which kernel: `Lanes` moves 64 walkers, of one point or of several, at the price of one;
+    `Flips` moves one at a time and pays for accepted flips alone: it is faster where the walkers of
+    all points together are fewer than some 10 (40 % accepted) to 40 (5 %). `Swaps` keeps the
+    composition, or η, of each start.
 
     Args:
         hamiltonian: energies on the box.
-        umbrella: κ and φ, [point, d].
-        temperature: K.
+        umbrella: κ, φ and h, [point, d].
+        temperature: K, of all points or of each.
         schedule: walkers per point, sweeps, burn-in and stride.
         seed: of the run.
         point_seeds: one per point; 0, 1, 2, … if not given.
+        start: occupations to start from, or chains to continue, whose generators then take the
+            place of the seeds.
+        kernel: the moves.
+        threads: over which packs of 64 walkers (`Lanes`) or single walkers are spread.
 
     Raises:
-        ValueError: a temperature, seed or shape out of range.
+        ValueError: a temperature, seed or shape out of range, or chains of another kernel.
         EnergyMismatch: the kernel failed its own check (never expected).
     """
-    require_positive("temperature", temperature)
     points = len(umbrella.centre)
     seeds = tuple(range(points)) if point_seeds is None else point_seeds
     _require_points(umbrella, seeds, seed)
-    walkers = _walkers(hamiltonian, umbrella, temperature, schedule.walkers, seed, seeds)
-    packs, sublattices = walkers.filled.shape[:2]
-    filled = np.zeros((packs, schedule.samples, sublattices, cpu.LANES), np.int32)
-    energy = np.zeros((packs, schedule.samples, cpu.LANES), np.int64)
-    order_state = np.random.SeedSequence(seed).generate_state(4)
-    tables = cpu.tables(hamiltonian)
-    cpu.run(tables, walkers, order_state, schedule.burn_in, schedule.stride, filled, energy)
-    _check_energy(hamiltonian, walkers)
-
-    sites = len(hamiltonian.supercell.sites)
-    fractions = (
-        _by_point(filled, points, schedule.walkers) / hamiltonian.supercell.sites_per_sublattice
+    kelvin = _per_point(temperature, points)
+    if threads < 1:
+        raise ValueError(f"`threads` must be at least 1; it is {threads}.")
+    box = hamiltonian.supercell
+    before = _chains(start, kernel, box, schedule.walkers, seed, seeds)
+    walkers = _under_way(before, umbrella, kelvin, box)
+    records = kernel.advance(
+        hamiltonian,
+        walkers,
+        burn_in=schedule.burn_in,
+        stride=schedule.stride,
+        samples=schedule.samples,
+        threads=threads,
     )
-    attempted = sites * (schedule.burn_in + schedule.samples * schedule.stride)
-    accepted = _by_point(walkers.accepted[:, None], points, schedule.walkers)
+    _check_energy(hamiltonian, walkers, records)
+
+    def by_point(values: np.ndarray) -> np.ndarray:
+        return values.reshape(points, schedule.walkers, *values.shape[1:])
+
+    sites = len(box.sites)
+    sweeps = schedule.burn_in + schedule.samples * schedule.stride
+    filled = np.ascontiguousarray(np.moveaxis(by_point(records.filled), 1, 2))
+    energy = np.ascontiguousarray(np.moveaxis(by_point(records.energy), 1, 2))
     return Samples(
         umbrella=umbrella,
-        temperature=temperature,
+        temperature=kelvin,
         sites=sites,
-        eta=fractions @ umbrella.system.q.numpy().T,
-        energy=hamiltonian.constant
-        + hamiltonian.quantum * _by_point(energy, points, schedule.walkers) / sites,
-        acceptance=accepted.mean((1, 2)) / attempted,
+        eta=filled / box.sites_per_sublattice @ umbrella.system.q.numpy().T,
+        energy=hamiltonian.constant + hamiltonian.quantum * energy / sites,
+        acceptance=by_point(records.accepted).mean(1) / (sites * sweeps),
         schedule=schedule,
         seed=seed,
         point_seeds=seeds,
+        chains=replace(
+            before,
+            occupation=by_point(walkers.occupation),
+            state=by_point(walkers.state),
+            order=walkers.order,
+            order_state=walkers.order_state,
+            sweeps=before.sweeps + sweeps,
+        ),
     )
 
 
@@ -174,73 +209,83 @@ def _require_points(umbrella: Umbrella, point_seeds: tuple[int, ...], seed: int)
             raise ValueError(f"`point_seeds` must lie in [0, 2^32); one is {value}.")
 
 
-def _walkers(
-    hamiltonian: ClusterHamiltonian,
-    umbrella: Umbrella,
-    temperature: float,
-    per_point: int,
+def _per_point(
+    temperature: float | Float[np.ndarray, " batch"], points: int
+) -> Float[np.ndarray, " batch"]:
+    kelvin = np.atleast_1d(np.asarray(temperature, dtype=np.float64))
+    if len(kelvin) not in (1, points):
+        raise ValueError(
+            f"`temperature` must be one number or one per point ({points}); it holds {len(kelvin)}."
+        )
+    for value in kelvin:
+        require_positive("temperature", float(value))
+    return np.ascontiguousarray(np.broadcast_to(kelvin, points))
+
+
+def _chains(
+    start: UInt8[np.ndarray, "batch walker site"] | Chains | None,
+    kernel: Kernel,
+    box: Supercell,
+    walkers: int,
     seed: int,
     point_seeds: tuple[int, ...],
-) -> cpu.Walkers:
-    """Fresh walkers; lanes left over in the last pack repeat its last walker and are ignored."""
-    box = hamiltonian.supercell
-    starts = [
-        _start(hamiltonian, np.random.SeedSequence(seed, spawn_key=(point, walker)))
-        for point in point_seeds
-        for walker in range(per_point)
-    ]
-    occupation = np.array([start[0] for start in starts])
-    state = np.array([start[1] for start in starts])
-    packs = -(-len(starts) // cpu.LANES)
-    lane = np.minimum(np.arange(packs * cpu.LANES), len(starts) - 1).reshape(packs, cpu.LANES)
-    point = lane // per_point
+) -> Chains:
+    """The chains to advance: those given, or fresh ones."""
+    if start is None and kernel.conserves:
+        raise ValueError(
+            f"`start` must be given to {kernel.name}, which keeps the composition of the start; "
+            "`scattered` makes random occupations of any composition."
+        )
+    occupation = start.occupation if isinstance(start, Chains) else start
+    expected = (len(point_seeds), walkers, len(box.sites))
+    if occupation is not None:
+        if occupation.shape != expected:
+            raise ValueError(
+                f"`start` must hold occupations [point, walker, site] of shape {expected}; they "
+                f"have {occupation.shape}."
+            )
+        if (occupation > 1).any():
+            raise ValueError(f"`start` must hold 0 and 1 alone; it holds {occupation.max()}.")
+    if not isinstance(start, Chains):
+        return fresh_chains(
+            kernel, box, walkers=walkers, seed=seed, point_seeds=point_seeds, occupation=occupation
+        )
+    if start.kernel != kernel.name:
+        raise ValueError(
+            f"`start` holds chains of kernel {start.kernel}, which {kernel.name} cannot continue; "
+            "pass their `occupation` to start new ones there."
+        )
+    return start
 
+
+def _under_way(
+    chains: Chains, umbrella: Umbrella, temperature: Float[np.ndarray, " batch"], box: Supercell
+) -> Walkers:
+    """Copies of the chains, flat, each with its point's conditions."""
     stiffness = box.system.dimension * umbrella.sublattice_stiffness
     pull = (stiffness @ umbrella.sublattice_centre[..., None])[..., 0]
-    return cpu.Walkers(
-        occupation=_lanes_last(np.pad(occupation, ((0, 0), (0, 1)))[lane]),
-        filled=_lanes_last(box.filled(occupation)[lane].astype(np.float32)),
-        energy=hamiltonian.energy_quanta(occupation)[lane],
-        accepted=np.zeros((packs, cpu.LANES), np.int64),
-        state=_lanes_last(state[lane]),
-        beta=np.full((packs, cpu.LANES), 1 / (BOLTZMANN_EV * temperature), np.float32),
-        slope=_lanes_last((2 * stiffness / box.sites_per_sublattice)[point].astype(np.float32)),
-        offset=_lanes_last((-2 * pull)[point].astype(np.float32)),
-        self_term=_lanes_last(
-            (np.einsum("pss->ps", stiffness) / box.sites_per_sublattice)[point].astype(np.float32)
-        ),
+    field = box.system.dimension * umbrella.sublattice_field
+    alone = np.einsum("pss->ps", stiffness) / box.sites_per_sublattice
+    point = np.repeat(np.arange(len(temperature)), chains.occupation.shape[1])
+    return Walkers(
+        occupation=chains.occupation.reshape(len(point), -1).copy(),
+        state=chains.state.reshape(len(point), -1).copy(),
+        order=chains.order.copy(),
+        order_state=chains.order_state.copy(),
+        beta=(1 / (BOLTZMANN_EV * temperature))[point],
+        slope=(2 * stiffness / box.sites_per_sublattice)[point],
+        offset=(-2 * pull - field)[point],
+        self_term=alone[point],
     )
 
 
-def _start(
-    hamiltonian: ClusterHamiltonian, seed: np.random.SeedSequence
-) -> tuple[UInt8[np.ndarray, " site"], UInt32[np.ndarray, " word"]]:
-    """Occupation of a walker whose sublattices are filled to fractions drawn uniformly."""
-    random = np.random.default_rng(seed)
-    box = hamiltonian.supercell
-    fractions = random.random(box.system.dimension)[box.sublattice]
-    return (random.random(len(fractions)) < fractions).astype(np.uint8), seed.generate_state(4)
-
-
-def _lanes_last(values: np.ndarray) -> np.ndarray:
-    """[pack, lane, …] to [pack, …, lane], contiguous."""
-    return np.ascontiguousarray(np.moveaxis(values, 1, -1))
-
-
-def _by_point(records: np.ndarray, points: int, per_point: int) -> np.ndarray:
-    """[pack, sample, …, lane] to [point, sample, walker, …]."""
-    walkers = np.moveaxis(records, -1, 1).reshape(-1, *records.shape[1:-1])
-    grouped = walkers[: points * per_point].reshape(points, per_point, *walkers.shape[1:])
-    return np.moveaxis(grouped, 1, 2)
-
-
-def _check_energy(hamiltonian: ClusterHamiltonian, walkers: cpu.Walkers) -> None:
-    occupation = np.moveaxis(walkers.occupation[:, :-1], 1, -1)
-    expected = hamiltonian.energy_quanta(occupation.reshape(-1, occupation.shape[-1]))
-    wrong = np.flatnonzero(walkers.energy.ravel() != expected)
+def _check_energy(hamiltonian: ClusterHamiltonian, walkers: Walkers, records: Records) -> None:
+    expected = hamiltonian.energy_quanta(walkers.occupation)
+    found = records.energy[:, -1]
+    wrong = np.flatnonzero(found != expected)
     if len(wrong):
         raise EnergyMismatch(
             f"After the run {len(wrong)} of {len(expected)} walkers carry a wrong energy (the "
-            f"first, {wrong[0]}, {walkers.energy.ravel()[wrong[0]]} quanta for {expected[wrong[0]]}"
-            "): the compiled kernel is at fault; delete its cache (`__pycache__`) and run again."
+            f"first, {wrong[0]}, {found[wrong[0]]} quanta for {expected[wrong[0]]}): the compiled "
+            "kernel is at fault; delete its cache (`__pycache__`) and run again."
         )

@@ -12,6 +12,8 @@ from sampling.ensemble import Samples
 _SOKAL_WINDOW = 6.0
 _CHANCE = 1e-5
 _LEAST_TAU = 0.05
+_LEAST_TIMES = 50
+_LEAST_TIMES_PER_WALKER = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +29,18 @@ class ErgodicMean:
     """A mean over walkers and time, with what its error bar rests on.
 
     Attributes:
-        mean: the mean and its standard error.
+        mean: the mean and its standard error, NaN where the chains are too short for one.
         tau: integrated autocorrelation time (records), ½ where records are independent.
         effective: number of independent records, over all walkers.
         ergodic: whether the walkers agree as far as their own fluctuations let them.
+        long_enough: whether the chains hold as many autocorrelation times as an error bar needs.
     """
 
     mean: Estimate
     tau: Float[np.ndarray, "*batch d"]
     effective: Float[np.ndarray, "*batch d"]
     ergodic: Bool[np.ndarray, "*batch d"]
+    long_enough: Bool[np.ndarray, "*batch d"]
 
 
 def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> ErgodicMean:
@@ -46,6 +50,10 @@ def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> Ergodi
     the records within walkers, var 2τ/M. The larger is taken. Where the first exceeds the second
     by more than chance allows (once in 10⁵ by the χ² law), walkers sit in different basins: the
     point is not ergodic, more walkers do not help, and the error is the spread of single walkers.
+
+    No error is quoted below 50 autocorrelation times in all walkers together, or below 20 in each:
+    a chain much shorter than τ seems to hold some 12 of its own underestimated τ, however many
+    walkers there are, so that the first rule alone would not see it.
     """
     samples, walkers = records.shape[-3:-1]
     walker_means = records.mean(-3)
@@ -55,12 +63,25 @@ def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> Ergodi
     within = records.var(-3).mean(-2) * lost / (1 - lost)
     ergodic = between <= within * chdtri(walkers - 1, _CHANCE) / (walkers - 1)
     variance = np.where(ergodic, np.maximum(between, within) / walkers, between)
+    enough = long_enough(tau, samples=samples, walkers=walkers)
     return ErgodicMean(
-        mean=Estimate(walker_means.mean(-2), np.sqrt(variance)),
+        mean=Estimate(walker_means.mean(-2), np.where(enough, np.sqrt(variance), np.nan)),
         tau=tau,
         effective=walkers * samples / (2 * tau),
         ergodic=ergodic,
+        long_enough=enough,
     )
+
+
+def long_enough(
+    tau: Float[np.ndarray, "*batch d"], *, samples: int, walkers: int
+) -> Bool[np.ndarray, "*batch d"]:
+    """Whether `samples` records per walker hold 50 times τ (records) in all, and 20 in each.
+
+    Records that alternate count as independent ones: what a few of them seem to gain is noise.
+    """
+    least = max(_LEAST_TIMES_PER_WALKER, _LEAST_TIMES / walkers)
+    return samples >= least * np.maximum(tau, 0.5)
 
 
 def autocorrelation_time(
@@ -119,26 +140,38 @@ def hessian(samples: Samples) -> Estimate:
     """H = (k_BT/N) Cov(η)⁻¹ − 2Φ (eV per site), errors and bias by the jackknife over walkers.
 
     Exactly dμ/d⟨η⟩ of the box's own μ, by linear response. NaN at a point where the fluctuations
-    of some order parameter rest on a single walker or on none.
+    of some order parameter rest on a single walker or on none; its error NaN where the chains are
+    too short for one.
     """
-    replicates = hessian_replicates(samples)
-    whole, left_out = replicates[:, 0], replicates[:, 1:]
-    walkers = left_out.shape[1]
-    return Estimate(walkers * whole - (walkers - 1) * left_out.mean(1), jackknife_stderr(left_out))
+    return _jackknife(hessian_replicates(samples), samples.eta)
+
+
+def heat_capacity(samples: Samples) -> Estimate:
+    """C = d⟨E⟩/dT per site (eV/K) at constant ⟨ηᵢ⟩ of the order parameters that have φᵢ > 0.
+
+    C = [Var E − Cov(E, η) Cov(η)⁻¹ Cov(η, E)]/(N k_B T²), the held η alone in the second term;
+    without an umbrella Var E/(N k_B T²). In a box of any size this is the slope of ⟨E⟩ where φ and
+    h grow in proportion to T, and κ such that ⟨η⟩ of the held stays: how a bias answers to T is no
+    property of the crystal. Errors and bias by the jackknife over walkers; the error NaN where the
+    chains are too short for one.
+    """
+    joint = np.concatenate([samples.eta, samples.energy[..., None]], -1)
+    covariance = _covariance_replicates(joint)
+    held = (samples.umbrella.stiffness > 0)[:, None, :, None]
+    with_energy = covariance[..., :-1, -1:]
+    among = covariance[..., :-1, :-1] * (held & held.swapaxes(-1, -2))
+    explained = with_energy * (np.linalg.pinv(among, hermitian=True) @ with_energy)
+    per_kelvin = samples.sites / (BOLTZMANN_EV * samples.temperature**2)
+    return _jackknife(
+        per_kelvin[:, None] * (covariance[..., -1, -1] - explained.sum((-2, -1))), joint
+    )
 
 
 def hessian_replicates(samples: Samples) -> Float[np.ndarray, "batch replicate d d"]:
     """H of all walkers, then with each walker left out in turn (eV per site)."""
-    first, second, count = _moments(samples)
-    whole = _inverse_covariance(first.sum(1, keepdims=True), second.sum(1, keepdims=True), count)
-    left_out = _inverse_covariance(
-        first.sum(1, keepdims=True) - first,
-        second.sum(1, keepdims=True) - second,
-        count - samples.eta.shape[1],
-    )
-    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
-    stiffness = samples.umbrella.stiffness[:, None, :, None] * np.eye(first.shape[-1])
-    return thermal * np.concatenate([whole, left_out], axis=1) - 2 * stiffness
+    thermal = (BOLTZMANN_EV * samples.temperature / samples.sites)[:, None, None, None]
+    stiffness = samples.umbrella.stiffness[:, None, :, None] * np.eye(samples.eta.shape[-1])
+    return thermal * _inverse(_covariance_replicates(samples.eta)) - 2 * stiffness
 
 
 def jackknife_stderr(left_out: Float[np.ndarray, "batch walker *rest"]) -> np.ndarray:
@@ -148,28 +181,60 @@ def jackknife_stderr(left_out: Float[np.ndarray, "batch walker *rest"]) -> np.nd
     return np.sqrt((deviation**2).sum(1) * (walkers - 1) / walkers)
 
 
+def _jackknife(
+    replicates: Float[np.ndarray, "batch replicate *rest"],
+    records: Float[np.ndarray, "batch sample walker d"],
+) -> Estimate:
+    """From the estimate of all walkers and those with one left out, freed of its 1/walkers bias."""
+    whole, left_out = replicates[:, 0], replicates[:, 1:]
+    samples, walkers = records.shape[1:3]
+    stderr = jackknife_stderr(left_out)
+    enough = long_enough(autocorrelation_time(records), samples=samples, walkers=walkers).all(-1)
+    stderr[~enough] = np.nan
+    return Estimate(walkers * whole - (walkers - 1) * left_out.mean(1), stderr)
+
+
 def _stiffening(samples: Samples) -> Float[np.ndarray, "batch d d"]:
     """2Φ + H = (k_BT/N) Cov(η)⁻¹."""
-    first, second, count = _moments(samples)
-    thermal = BOLTZMANN_EV * samples.temperature / samples.sites
-    return thermal * _inverse_covariance(first.sum(1), second.sum(1), count)
+    first, second, count = _moments(samples.eta)
+    thermal = (BOLTZMANN_EV * samples.temperature / samples.sites)[:, None, None]
+    return thermal * _inverse(_covariance(first.sum(1), second.sum(1), count))
+
+
+def _covariance_replicates(
+    records: Float[np.ndarray, "batch sample walker d"],
+) -> Float[np.ndarray, "batch replicate d d"]:
+    """Covariance of all walkers' records, then with each walker left out in turn."""
+    first, second, count = _moments(records)
+    whole = first.sum(1, keepdims=True), second.sum(1, keepdims=True)
+    return np.concatenate(
+        [
+            _covariance(*whole, count),
+            _covariance(whole[0] - first, whole[1] - second, count - records.shape[1]),
+        ],
+        axis=1,
+    )
 
 
 def _moments(
-    samples: Samples,
+    records: Float[np.ndarray, "batch sample walker d"],
 ) -> tuple[Float[np.ndarray, "batch walker d"], Float[np.ndarray, "batch walker d d"], int]:
-    """Each walker's sums of η and ηηᵀ about the point's mean, and the number of records."""
-    deviation = samples.eta - samples.eta.mean((1, 2), keepdims=True)
+    """Each walker's sums of y and yyᵀ about the point's mean, and the number of records."""
+    deviation = records - records.mean((1, 2), keepdims=True)
     second = np.einsum("bmwi,bmwj->bwij", deviation, deviation)
-    return deviation.sum(1), second, samples.eta.shape[1] * samples.eta.shape[2]
+    return deviation.sum(1), second, records.shape[1] * records.shape[2]
 
 
-def _inverse_covariance(
+def _covariance(
     first: Float[np.ndarray, "*batch d"], second: Float[np.ndarray, "*batch d d"], count: int
 ) -> Float[np.ndarray, "*batch d d"]:
-    """Cov⁻¹ from sums over `count` records, NaN where it does not exist."""
+    """From sums over `count` records."""
     mean = first / count
-    covariance = second / count - mean[..., :, None] * mean[..., None, :]
+    return second / count - mean[..., :, None] * mean[..., None, :]
+
+
+def _inverse(covariance: Float[np.ndarray, "*batch d d"]) -> Float[np.ndarray, "*batch d d"]:
+    """NaN where it does not exist."""
     regular = np.linalg.matrix_rank(covariance, hermitian=True) == covariance.shape[-1]
     inverse = np.full_like(covariance, np.nan)
     inverse[regular] = np.linalg.inv(covariance[regular])

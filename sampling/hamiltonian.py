@@ -1,6 +1,6 @@
 """Cluster-expansion energies on a box as flat integer tables, and the umbrella on η."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -144,39 +144,62 @@ class ClusterHamiltonian:
 
 @dataclass(frozen=True, eq=False)
 class Umbrella:
-    """The bias V/N = Σᵢ φᵢ (ηᵢ − κᵢ)² on the order parameters of a system.
+    """The bias V/N = Σᵢ φᵢ (ηᵢ − κᵢ)² − Σᵢ hᵢ ηᵢ on the order parameters of a system.
 
-    Of a biased ensemble, μᵢ = ∂f/∂ηᵢ = −2 φᵢ (⟨ηᵢ⟩ − κᵢ) (Natarajan et al. 2017,
-    doi:10.1103/PhysRevB.96.134204). In the sublattice fractions x = Q⁻¹η it reads
-    (x − x̂)ᵀ A (x − x̂) with A = QᵀΦQ and x̂ = Q⁻¹κ.
+    Of a biased ensemble, μᵢ = ∂f/∂ηᵢ = hᵢ − 2 φᵢ (⟨ηᵢ⟩ − κᵢ) (Natarajan et al. 2017,
+    doi:10.1103/PhysRevB.96.134204). In the sublattice fractions x = Q⁻¹η the first sum reads
+    (x − x̂)ᵀ A (x − x̂) with A = QᵀΦQ and x̂ = Q⁻¹κ, the second (Qᵀh)ᵀx.
+
+    Its special cases are the usual ensembles. With φ = 0 it is semi-grand canonical: h₀ is the
+    difference of chemical potentials, hᵢ of i ≥ 1 a staggered field. With φ₀ alone it is the
+    variance-constrained ensemble of Sadigh & Erhart (2012, doi:10.1103/PhysRevB.86.134204), who
+    call the curvature κ̄ and the centre −φ̄/2: φ₀ = k_BT κ̄ and κ₀ = −φ̄/2 for the concentration η₀.
 
     Attributes:
         system: whose order parameters are held.
         centre: κ, anywhere, also outside the admissible polytope.
         stiffness: φ (eV per site), zero for an order parameter left free.
+        field: h (eV per site); a single number stands for all.
 
     Raises:
-        ValueError: an entry of `centre` is not finite, or one of `stiffness` is negative.
+        ValueError: an entry of `centre` or `field` is not finite, or one of `stiffness` is
+            negative.
     """
 
     system: System
     centre: Float[np.ndarray, "*batch d"]
     stiffness: Float[np.ndarray, "*batch d"]
+    field: Float[np.ndarray, "*batch d"] | float = 0.0
 
     def __post_init__(self) -> None:
         require_finite("centre", torch.as_tensor(self.centre))
+        require_finite("field", torch.as_tensor(self.field, dtype=torch.float64))
         require_finite("stiffness", torch.as_tensor(self.stiffness))
         require_in_range("stiffness", torch.as_tensor(self.stiffness), 0.0, float("inf"))
 
+    @staticmethod
+    def semi_grand(system: System, field: Float[np.ndarray, "*batch d"]) -> "Umbrella":
+        """The field alone: the semi-grand canonical ensemble of μ = h."""
+        none = np.zeros_like(field)
+        return Umbrella(system, none, none, field)
+
+    def __getitem__(self, points: slice) -> "Umbrella":
+        """The bias of some of the points."""
+        field = self.field[points] if isinstance(self.field, np.ndarray) else self.field
+        return replace(
+            self, centre=self.centre[points], stiffness=self.stiffness[points], field=field
+        )
+
     def energy(self, eta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch"]:
         """V/N (eV per site)."""
-        return np.asarray((self.stiffness * (eta - self.centre) ** 2).sum(-1))
+        held = self.stiffness * (eta - self.centre) ** 2
+        return np.asarray((held - self.field * eta).sum(-1))
 
     def chemical_potential(
         self, mean: Float[np.ndarray, "*batch d"]
     ) -> Float[np.ndarray, "*batch d"]:
-        """μ = −2 φ (⟨η⟩ − κ) (eV per site)."""
-        return -2 * self.stiffness * (mean - self.centre)
+        """μ = h − 2 φ (⟨η⟩ − κ) (eV per site)."""
+        return self.field - 2 * self.stiffness * (mean - self.centre)
 
     @cached_property
     def sublattice_stiffness(self) -> Float[np.ndarray, "*batch d d"]:
@@ -188,6 +211,11 @@ class Umbrella:
     def sublattice_centre(self) -> Float[np.ndarray, "*batch d"]:
         """X̂ = Q⁻¹κ."""
         return (np.linalg.inv(self.system.q.numpy()) @ self.centre[..., None])[..., 0]
+
+    @property
+    def sublattice_field(self) -> Float[np.ndarray, "*batch d"]:
+        """Qᵀh (eV per site)."""
+        return np.broadcast_to(self.field, self.centre.shape) @ self.system.q.numpy()
 
 
 def _offsets(orbit: Orbit) -> Int[np.ndarray, "row other 3"]:

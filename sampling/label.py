@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from idnn.order_parameters import SYSTEMS
 from sampling.ensemble import Samples, Schedule, sample
+from sampling.equilibration import stationary
 from sampling.estimate import (
     Estimate,
     chemical_potential,
@@ -66,7 +67,8 @@ class LabelledPoint:
     """One biased ensemble, sampled. Energies in eV per site.
 
     A point where a sublattice never changed has NaN for `mu`, `correction` and `hessian`, and is
-    not ergodic.
+    not ergodic. One that did not reach equilibrium, or whose chains are too short, has NaN for the
+    standard errors that it cannot vouch for.
 
     Attributes:
         eta: ⟨η⟩ and its standard error.
@@ -79,6 +81,8 @@ class LabelledPoint:
         effective: independent records of each order parameter.
         acceptance: share of attempted flips accepted.
         ergodic: whether the walkers agree on ⟨η⟩ and ⟨E⟩.
+        equilibrated: whether the walkers' early and late means agree once `dropped` is left out.
+        dropped: sweeps after burn-in that no estimate uses.
         stiff: whether H exceeds an ideal solution's softest; only then does the correction hold a
             term for the interactions.
         seed: of the run.
@@ -99,6 +103,8 @@ class LabelledPoint:
     effective: Float[np.ndarray, " d"]
     acceptance: float
     ergodic: bool
+    equilibrated: bool
+    dropped: int
     stiff: bool
     seed: int
     point_seed: int
@@ -150,21 +156,29 @@ def _label_block(
 
 
 def _estimates(samples: Samples) -> LabelledPoint:
-    """Everything about the single point of `samples`."""
+    """Everything about the single point of `samples`, from its stationary records."""
+    samples, start = stationary(samples)
+    reached = bool(start.reached[0])
     eta, energy = ergodic_mean(samples.eta), ergodic_mean(samples.energy[..., None])
     mu, excess = chemical_potential(samples), _box_excess(samples, eta.mean.value)
     known = bool(np.isfinite(excess.force).all())
+
+    def estimate(value: np.ndarray, stderr: np.ndarray) -> Estimate:
+        return Estimate(value, stderr if reached else np.full_like(stderr, np.nan))
+
     return LabelledPoint(
-        eta=Estimate(eta.mean.value[0], eta.mean.stderr[0]),
-        mu=Estimate(mu.value[0] - excess.force[0], np.hypot(mu.stderr[0], excess.force_stderr[0])),
+        eta=estimate(eta.mean.value[0], eta.mean.stderr[0]),
+        mu=estimate(mu.value[0] - excess.force[0], np.hypot(mu.stderr[0], excess.force_stderr[0])),
         mu_raw=mu.value[0],
         correction=-excess.force[0],
-        hessian=Estimate(excess.hessian.value[0], excess.hessian.stderr[0]),
-        energy=Estimate(energy.mean.value.squeeze(), energy.mean.stderr.squeeze()),
+        hessian=estimate(excess.hessian.value[0], excess.hessian.stderr[0]),
+        energy=estimate(energy.mean.value.squeeze(), energy.mean.stderr.squeeze()),
         tau=eta.tau[0] * samples.schedule.stride,
         effective=eta.effective[0],
         acceptance=float(samples.acceptance[0]),
         ergodic=known and bool(eta.ergodic.all() and energy.ergodic.all()),
+        equilibrated=reached,
+        dropped=int(start.drop[0]) * samples.schedule.stride,
         stiff=bool(excess.stiff[0]),
         seed=samples.seed,
         point_seed=samples.point_seeds[0],
@@ -190,7 +204,7 @@ def _box_excess(samples: Samples, eta: Float[np.ndarray, "batch d"]) -> _BoxExce
     q = samples.umbrella.system.q.numpy()
     inverse = np.linalg.inv(q)
     stiffness = samples.umbrella.sublattice_stiffness
-    conditions = {"temperature": samples.temperature}
+    conditions = {"temperature": float(samples.temperature[0])}
     fractions = eta @ inverse.T
     changed = ((fractions > 0) & (fractions < 1)).all(-1)
     force, slope = np.full_like(eta, np.nan), np.full_like(stiffness, np.nan)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from idnn.order_parameters import FCC_L12
+from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
 from sampling.expansion import Orbit
 
@@ -60,3 +61,21 @@ def short_ranged():
 def all_states(sites):
     """Every occupation of a box, [state, site]."""
     return ((np.arange(2**sites)[:, None] >> np.arange(sites)) & 1).astype(np.uint8)
+
+
+def eta_of(box, occupation):
+    """η of occupations [..., site]."""
+    return box.filled(occupation) / box.sites_per_sublattice @ box.system.q.numpy().T
+
+
+def bias(box, umbrella, occupation):
+    """V of occupations [..., site] (eV)."""
+    return len(box.sites) * umbrella.energy(eta_of(box, occupation))
+
+
+def boltzmann(hamiltonian, umbrella, temperature, states):
+    """Exact weight of each state, and the states' energies (eV) and η."""
+    energy = hamiltonian.energy(states)
+    total = (energy + bias(hamiltonian.supercell, umbrella, states)) / (BOLTZMANN_EV * temperature)
+    weight = np.exp(total.min() - total)
+    return weight / weight.sum(), energy, eta_of(hamiltonian.supercell, states)

@@ -5,14 +5,20 @@ cluster count is a sum of bytes. Fields and energies are integers. No step uses 
 floating-point flags: a walker's history does not depend on its lane or on its neighbours.
 """
 
-from typing import NamedTuple, no_type_check
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
 
 from sampling.hamiltonian import ClusterHamiltonian
+from sampling.kernels.draws import exponential, shuffle, xoshiro128pp
+from sampling.kernels.fields import neighbours
+from sampling.kernels.prefetch import prefetch
+from sampling.kernels.walkers import Records, Walkers, in_threads
 
 LANES = 64
+_CACHE_LINE = 16  # Numbers of 32 bits.
 _LANES = np.uint64(LANES)  # Unsigned indices spare the test for negative ones in every loop.
 NAME = "numba-metropolis-1"
 
@@ -24,17 +30,20 @@ class Tables(NamedTuple):
     """A Hamiltonian as the kernel reads it; site N is an empty one that fills up rows.
 
     Attributes:
-        neighbours: other sites of every cluster, orbit after orbit, int32 [site, entry].
+        near: distinct neighbours of each site, uint32 [site, neighbour].
+        others: other sites of every cluster, orbit after orbit, as neighbour numbers, uint32
+            [entry]; the number after the last stands for site N.
         order: sites per cluster, int64 [orbit].
         rows: clusters around a site, the fillers included, int64 [orbit].
         slope: flip cost per odd cluster, in quanta, int32 [orbit].
         offset: flip cost of a site all of whose clusters are even, in quanta.
         quantum: eV.
         sublattice: int32 [site].
-        tally: scratch for cluster counts, uint8 or, above 255 rows, uint16 [lane].
+        tally: an empty array of the type of cluster counts, uint8 or, above 255 rows, uint16.
     """
 
-    neighbours: np.ndarray
+    near: np.ndarray
+    others: np.ndarray
     order: np.ndarray
     rows: np.ndarray
     slope: np.ndarray
@@ -44,19 +53,19 @@ class Tables(NamedTuple):
     tally: np.ndarray
 
 
-class Walkers(NamedTuple):
-    """State and conditions of the walkers, 64 to a pack; changed in place.
+class Pack(NamedTuple):
+    """State and conditions of 64 walkers; changed in place.
 
     Attributes:
-        occupation: uint8 [pack, site + 1, lane].
-        filled: occupied sites of each sublattice, exact, float32 [pack, sublattice, lane].
-        energy: int64 quanta [pack, lane].
-        accepted: int64 [pack, lane].
-        state: of the generators, uint32 [pack, 4, lane].
-        beta: 1/k_BT (1/eV), float32 [pack, lane].
-        slope: bias per occupied site t when filling s (eV), float32 [pack, s, t, lane].
-        offset: bias of filling s in an empty box (eV), float32 [pack, s, lane].
-        self_term: bias due to one site alone (eV), float32 [pack, s, lane].
+        occupation: uint8 [site + 1, lane].
+        filled: occupied sites of each sublattice, exact, float32 [sublattice, lane].
+        energy: int64 quanta [lane].
+        accepted: int64 [lane].
+        state: of the generators, uint32 [4, lane].
+        beta: 1/k_BT (1/eV), float32 [lane].
+        slope: bias per occupied site t when filling s (eV), float32 [s, t, lane].
+        offset: bias of filling s in an empty box (eV), float32 [s, lane].
+        self_term: bias due to one site alone (eV), float32 [s, lane].
     """
 
     occupation: np.ndarray
@@ -72,88 +81,169 @@ class Walkers(NamedTuple):
 
 def tables(hamiltonian: ClusterHamiltonian) -> Tables:
     """The Hamiltonian's tables, point clusters folded into the offset."""
-    sites = len(hamiltonian.supercell.sites)
     orbits = [orbit for orbit in hamiltonian.orbits if orbit.order > 1]
-    padded = [_padded(orbit.others, sites, _UNROLLED.get(orbit.order, 1)) for orbit in orbits]
-    rows = np.array([len(p[0]) for p in padded], dtype=np.int64)
-    flat = [p.reshape(sites, -1) for p in padded]
+    near, number = neighbours(hamiltonian, orbits)
+    others = [[[number[int(site)] for site in row] for row in orbit.others[0]] for orbit in orbits]
+    for rows, orbit in zip(others, orbits, strict=True):
+        filler = [len(number)] * (orbit.order - 1)
+        rows += [filler] * (-len(rows) % _UNROLLED.get(orbit.order, 1))
+    count = np.array([len(rows) for rows in others], dtype=np.int64)
     return Tables(
-        neighbours=np.concatenate([np.zeros((sites, 0), np.int32), *flat], axis=1),
+        near=near,
+        others=np.array([n for rows in others for row in rows for n in row], dtype=np.uint32),
         order=np.array([orbit.order for orbit in orbits], dtype=np.int64),
-        rows=rows,
+        rows=count,
         slope=np.array([4 * orbit.quanta for orbit in orbits], dtype=np.int32),
         offset=np.int32(sum(-2 * orbit.quanta * orbit.rows for orbit in hamiltonian.orbits)),
         quantum=np.float32(hamiltonian.quantum),
         sublattice=hamiltonian.supercell.sublattice.astype(np.int32),
-        tally=np.zeros(LANES, np.uint8 if rows.max(initial=0) < 256 else np.uint16),
+        tally=np.zeros(0, np.uint8 if count.max(initial=0) < 256 else np.uint16),
     )
 
 
-def _padded(others: np.ndarray, filler: int, multiple: int) -> np.ndarray:
-    missing = -others.shape[1] % multiple
-    return np.pad(others, ((0, 0), (0, missing), (0, 0)), constant_values=filler)
+@dataclass(frozen=True)
+class Lanes:
+    """Single flips of many walkers; a sweep tries every site once, in a fresh random order.
+
+    64 walkers cost what one does; a pack of fewer is filled up with idle ones.
+    """
+
+    words: ClassVar[int] = 4
+    conserves: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Name of the kernel."""
+        return NAME
+
+    def advance(
+        self,
+        hamiltonian: ClusterHamiltonian,
+        walkers: Walkers,
+        *,
+        burn_in: int,
+        stride: int,
+        samples: int,
+        threads: int,
+    ) -> Records:
+        """Move and record; see `Kernel`."""
+        count = len(walkers.occupation)
+        records = Records.empty(count, samples, walkers.offset.shape[1])
+        known = tables(hamiltonian)
+        orders = walkers.order, walkers.order_state
+
+        def job(first: int) -> tuple[np.ndarray, np.ndarray]:
+            mine = slice(first, min(first + LANES, count))
+            pack = _pack(
+                hamiltonian, walkers, np.minimum(np.arange(first, first + LANES), count - 1)
+            )
+            order, order_state = (array.copy() for array in orders)
+            filled = np.zeros((samples, records.filled.shape[2], LANES), np.int32)
+            energy = np.zeros((samples, LANES), np.int64)
+            run(known, pack, order, order_state, burn_in, stride, filled, energy)
+            lanes = mine.stop - first
+            walkers.occupation[mine] = pack.occupation[:-1, :lanes].T
+            walkers.state[mine] = pack.state[:, :lanes].T
+            records.filled[mine] = np.moveaxis(filled[..., :lanes], -1, 0)
+            records.energy[mine] = energy[:, :lanes].T
+            records.accepted[mine] = pack.accepted[:lanes]
+            return order, order_state
+
+        ended = in_threads(job, range(0, count, LANES), threads)
+        walkers.order[:], walkers.order_state[:] = ended[0]
+        return records
+
+
+def _pack(hamiltonian: ClusterHamiltonian, walkers: Walkers, lane: np.ndarray) -> Pack:
+    """The walkers of these numbers, one per lane."""
+    box = hamiltonian.supercell
+    occupation = walkers.occupation[lane]
+
+    def lanes_last(values: np.ndarray, kind: type) -> np.ndarray:
+        return np.ascontiguousarray(np.moveaxis(values, 0, -1), dtype=kind)
+
+    return Pack(
+        occupation=lanes_last(np.pad(occupation, ((0, 0), (0, 1))), np.uint8),
+        filled=lanes_last(box.filled(occupation), np.float32),
+        energy=hamiltonian.energy_quanta(occupation),
+        accepted=np.zeros(LANES, np.int64),
+        state=lanes_last(walkers.state[lane], np.uint32),
+        beta=walkers.beta[lane].astype(np.float32),
+        slope=lanes_last(walkers.slope[lane], np.float32),
+        offset=lanes_last(walkers.offset[lane], np.float32),
+        self_term=lanes_last(walkers.self_term[lane], np.float32),
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def run(
     tables: Tables,
-    walkers: Walkers,
+    pack: Pack,
+    order: np.ndarray,
     order_state: np.ndarray,
     burn_in: int,
     stride: int,
     filled: np.ndarray,
     energy: np.ndarray,
 ) -> None:
-    """Advance every walker by `burn_in` sweeps, then by `stride` more before each record.
+    """Advance a pack by `burn_in` sweeps, then by `stride` more before each record.
 
     A sweep tries every site once, in a fresh random order that all walkers share.
 
     Args:
         tables: the Hamiltonian.
-        walkers: changed in place.
-        order_state: generator of the site orders, uint32 [4]; every pack starts from it.
+        pack: changed in place.
+        order: of the sites in the last sweep, int64 [site]; changed in place.
+        order_state: generator of the site orders, uint32 [4]; changed in place.
         burn_in: sweeps before the first record's own.
         stride: sweeps per record.
-        filled: records of the sublattice counts, int32 [pack, sample, sublattice, lane].
-        energy: records of the energies in quanta, int64 [pack, sample, lane].
+        filled: records of the sublattice counts, int32 [sample, sublattice, lane].
+        energy: records of the energies in quanta, int64 [sample, lane].
     """
-    sites = tables.neighbours.shape[0]
-    samples = filled.shape[1]
-    for pack in range(filled.shape[0]):
-        order = np.arange(sites)
-        generator = order_state.copy()
-        for sample in range(samples):
-            for _ in range(stride + (burn_in if sample == 0 else 0)):
-                _shuffle(order, generator)
-                _sweep(tables, walkers, pack, order)
-            for sublattice in range(filled.shape[2]):
-                for lane in range(LANES):
-                    filled[pack, sample, sublattice, lane] = np.int32(
-                        walkers.filled[pack, sublattice, lane]
-                    )
+    for sample in range(filled.shape[0]):
+        for _ in range(stride + (burn_in if sample == 0 else 0)):
+            shuffle(order, order_state)
+            _sweep(tables, pack, order)
+        for sublattice in range(filled.shape[1]):
             for lane in range(LANES):
-                energy[pack, sample, lane] = walkers.energy[pack, lane]
+                filled[sample, sublattice, lane] = np.int32(pack.filled[sublattice, lane])
+        for lane in range(LANES):
+            energy[sample, lane] = pack.energy[lane]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _sweep(tables: Tables, walkers: Walkers, pack: int, order: np.ndarray) -> None:
-    occupation = walkers.occupation[pack].reshape(-1)
-    filled = walkers.filled[pack].reshape(-1)
-    state = walkers.state[pack].reshape(-1)
-    offset, slope, self_term = walkers.offset[pack], walkers.slope[pack], walkers.self_term[pack]
-    energy, accepted, beta = walkers.energy[pack], walkers.accepted[pack], walkers.beta[pack]
+def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
+    occupation = pack.occupation.reshape(-1)
+    filled = pack.filled.reshape(-1)
+    state = pack.state.reshape(-1)
+    offset, slope, self_term = pack.offset, pack.slope, pack.self_term
+    energy, accepted, beta = pack.energy, pack.accepted, pack.beta
+    count = np.empty(LANES, tables.tally.dtype)
     cost = np.empty(LANES, np.int32)
     bias = np.empty(LANES, np.float32)
     random = np.empty(LANES, np.uint32)
     step = np.empty(LANES, np.int32)
     parity = np.empty(LANES, np.uint8)
-    for site in order:
+    flat, degree = tables.near.reshape(-1), np.uint64(tables.near.shape[1])
+    lane_of = np.empty(degree + np.uint64(1), np.uint64)
+    lane_of[degree] = np.uint64(len(order)) * _LANES
+    for position in range(len(order)):
+        site = order[position]
+        # In a large box neighbours lie beyond the second cache: ask for the next site's early.
+        after = np.uint64(order[min(position + 2, len(order) - 1)]) * degree
+        for n in range(np.uint64(0), degree, np.uint64(_CACHE_LINE)):
+            prefetch(flat, after + n)
+        coming = tables.near[order[min(position + 1, len(order) - 1)]]
+        near = tables.near[site]
+        for n in range(degree):
+            prefetch(occupation, np.uint64(coming[n]) * _LANES)
+            lane_of[n] = np.uint64(near[n]) * _LANES
         own = np.uint64(site) * _LANES
         sublattice = tables.sublattice[site]
         mine = np.uint64(sublattice) * _LANES
-        _filling_cost(tables, tables.neighbours[site], occupation, tables.tally, parity, cost)
+        _filling_cost(tables, lane_of, occupation, count, parity, cost)
         _filling_bias(offset[sublattice], slope[sublattice], filled, bias)
         alone = self_term[sublattice]
         xoshiro128pp(state, random)
@@ -185,13 +275,13 @@ def _sweep(tables: Tables, walkers: Walkers, pack: int, order: np.ndarray) -> No
 @no_type_check
 def _filling_cost(
     tables: Tables,
-    near: np.ndarray,
+    lane_of: np.ndarray,
     occupation: np.ndarray,
     count: np.ndarray,
     parity: np.ndarray,
     cost: np.ndarray,
 ) -> None:
-    """Energy in quanta of turning an empty site with these neighbours into a filled one."""
+    """Energy in quanta of filling an empty site whose neighbours begin at these lanes."""
     begin = 0
     for i in range(_LANES):
         cost[i] = tables.offset
@@ -201,9 +291,9 @@ def _filling_cost(
         for i in range(_LANES):
             count[i] = 0
         if others <= 3:
-            _count_odd_unrolled(occupation, near, begin, end, others, count)
+            _count_odd_unrolled(occupation, lane_of, tables.others, begin, end, others, count)
         else:
-            _count_odd(occupation, near, begin, end, others, parity, count)
+            _count_odd(occupation, lane_of, tables.others, begin, end, others, parity, count)
         begin = end
         slope = tables.slope[orbit]
         for i in range(_LANES):
@@ -213,16 +303,22 @@ def _filling_cost(
 @njit(inline="always", nogil=True, error_model="numpy")
 @no_type_check
 def _count_odd_unrolled(
-    occupation: np.ndarray, near: np.ndarray, begin: int, end: int, others: int, count: np.ndarray
+    occupation: np.ndarray,
+    lane_of: np.ndarray,
+    entries: np.ndarray,
+    begin: int,
+    end: int,
+    others: int,
+    count: np.ndarray,
 ) -> None:
     """Add the clusters with an odd number of filled other sites: one, two or three others."""
     for first in range(begin, end, 6):
-        a = np.uint64(near[first]) * _LANES
-        b = np.uint64(near[first + 1]) * _LANES
-        c = np.uint64(near[first + 2]) * _LANES
-        d = np.uint64(near[first + 3]) * _LANES
-        e = np.uint64(near[first + 4]) * _LANES
-        f = np.uint64(near[first + 5]) * _LANES
+        a = lane_of[entries[first]]
+        b = lane_of[entries[first + 1]]
+        c = lane_of[entries[first + 2]]
+        d = lane_of[entries[first + 3]]
+        e = lane_of[entries[first + 4]]
+        f = lane_of[entries[first + 5]]
         if others == 1:
             for i in range(_LANES):
                 count[i] += (
@@ -248,7 +344,8 @@ def _count_odd_unrolled(
 @no_type_check
 def _count_odd(
     occupation: np.ndarray,
-    near: np.ndarray,
+    lane_of: np.ndarray,
+    entries: np.ndarray,
     begin: int,
     end: int,
     others: int,
@@ -260,7 +357,7 @@ def _count_odd(
         for i in range(_LANES):
             parity[i] = 0
         for k in range(first, first + others):
-            a = np.uint64(near[k]) * _LANES
+            a = lane_of[entries[k]]
             for i in range(_LANES):
                 parity[i] ^= occupation[a + i]
         for i in range(_LANES):
@@ -280,64 +377,3 @@ def _filling_bias(
         weight = slope[other]
         for i in range(_LANES):
             bias[i] += weight[i] * filled[theirs + i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def xoshiro128pp(state: np.ndarray, out: np.ndarray) -> None:
-    """One step of xoshiro128++ per lane (Blackman & Vigna 2021, doi:10.1145/3460772).
-
-    Args:
-        state: four words per lane, word after word, uint32 [4 * lane]; changed in place.
-        out: uint32 [lane].
-    """
-    lanes = np.uint64(len(out))
-    two, three = np.uint64(2) * lanes, np.uint64(3) * lanes
-    for i in range(lanes):
-        s0, s1, s2, s3 = state[i], state[lanes + i], state[two + i], state[three + i]
-        total = np.uint32(s0 + s3)
-        out[i] = (
-            np.uint32(np.uint32(total << np.uint32(7)) | np.uint32(total >> np.uint32(25))) + s0
-        )
-        shifted = np.uint32(s1 << np.uint32(9))
-        s2 ^= s0
-        s3 ^= s1
-        state[i] = s0 ^ s3
-        state[lanes + i] = s1 ^ s2
-        state[two + i] = s2 ^ shifted
-        state[three + i] = np.uint32(s3 << np.uint32(11)) | np.uint32(s3 >> np.uint32(21))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def exponential(x: np.float32) -> np.float32:
-    """Single-precision exp for −87 ≤ x ≤ 87, below it exp(−87): LLVM vectorises it, not libm's.
-
-    exp x = 2ⁿ eʳ with |r| ≤ ½ ln 2 and a Taylor polynomial of degree 7 for eʳ; the relative
-    error stays below 2e-7.
-    """
-    x = max(x, np.float32(-87.0))
-    n = np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
-    # ln 2 in two parts, the first short enough for n times it to be exact.
-    r = x - n * np.float32(0.693359375)
-    r = r + n * np.float32(2.1219444005469057e-4)
-    p = np.float32(1 / 5040)
-    p = p * r + np.float32(1 / 720)
-    p = p * r + np.float32(1 / 120)
-    p = p * r + np.float32(1 / 24)
-    p = p * r + np.float32(1 / 6)
-    p = p * r + np.float32(0.5)
-    p = p * r * r + r + np.float32(1.0)
-    bits = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
-    return p * bits.view(np.float32)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def _shuffle(order: np.ndarray, state: np.ndarray) -> None:
-    """Fisher–Yates shuffle in place."""
-    out = np.empty(1, np.uint32)
-    for i in range(len(order) - 1, 0, -1):
-        xoshiro128pp(state, out)
-        j = (np.uint64(out[0]) * np.uint64(i + 1)) >> np.uint64(32)
-        order[i], order[j] = order[j], order[i]

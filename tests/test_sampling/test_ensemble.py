@@ -1,64 +1,58 @@
 """sample(): exact averages under the umbrella, reproducibility, refusals."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from boxes import LAYERS, Q, all_states, short_ranged
+from boxes import LAYERS, Q, all_states, boltzmann, short_ranged
 
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
-from sampling import ensemble
+from sampling.chains import Chains, scattered
 from sampling.clusters import illustrative_expansion
-from sampling.ensemble import EnergyMismatch, Schedule, sample
+from sampling.ensemble import LANES, EnergyMismatch, Schedule, sample
 from sampling.estimate import chemical_potential, ergodic_mean, hessian
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
+from sampling.kernels.cpu import Lanes
+from sampling.kernels.flips import Flips
+from sampling.kernels.swaps import Swaps
 from sampling.lattice import Supercell
 
 SHORT = Schedule(walkers=16, sweeps=20, burn_in=5, stride=2)
 
 
-def exact(hamiltonian, umbrella, temperature):
-    """⟨η⟩, ⟨E⟩/N and Cov(η) of one umbrella by summing over every state."""
-    box = hamiltonian.supercell
-    states = all_states(len(box.sites))
-    eta = box.filled(states) / box.sites_per_sublattice @ box.system.q.numpy().T
-    energy = hamiltonian.energy(states)
-    total = energy + len(box.sites) * umbrella.energy(eta)
-    weight = np.exp(-(total - total.min()) / (BOLTZMANN_EV * temperature))
-    weight /= weight.sum()
-    deviation = eta - weight @ eta
-    return (
-        weight @ eta,
-        weight @ energy / len(box.sites),
-        deviation.T @ (weight[:, None] * deviation),
-    )
-
-
+@pytest.mark.parametrize("kernel", [LANES, Flips()])
 @pytest.mark.parametrize(
-    ("temperature", "centre", "stiffness"),
+    ("temperature", "centre", "stiffness", "field"),
     [
-        (1000.0, (0.30, 0.10), (1.0, 1.0)),
-        (1000.0, (0.90, -0.30), (0.5, 2.0)),
-        (2000.0, (0.50, 0.00), (0.0, 0.0)),
-        (500.0, (0.20, 0.15), (2.0, 1.0)),
+        (1000.0, (0.30, 0.10), (1.0, 1.0), (0.0, 0.0)),
+        (1000.0, (0.90, -0.30), (0.5, 2.0), (0.1, -0.2)),
+        (2000.0, (0.50, 0.00), (0.0, 0.0), (0.0, 0.0)),
+        (1500.0, (0.00, 0.00), (0.0, 0.0), (0.15, -0.1)),
+        (1000.0, (0.40, 0.00), (1.5, 0.0), (0.0, 0.0)),
+        (500.0, (0.20, 0.15), (2.0, 1.0), (0.0, 0.0)),
     ],
+    ids=["umbrella", "umbrella and field", "free", "semi-grand", "VCSGC", "cold"],
 )
-def test_averages_under_the_bias_equal_exact_enumeration(temperature, centre, stiffness):
+def test_averages_equal_exact_enumeration(kernel, temperature, centre, stiffness, field):
     hamiltonian = ClusterHamiltonian.on(short_ranged(), Supercell(LAYERS, 2))
-    umbrella = Umbrella(LAYERS, np.array([centre]), np.array([stiffness]))
+    umbrella = Umbrella(LAYERS, np.array([centre]), np.array([stiffness]), np.array([field]))
     samples = sample(
-        hamiltonian, umbrella, temperature=temperature, seed=11,
-        schedule=Schedule(walkers=256, sweeps=4000, burn_in=200, stride=4),
+        hamiltonian, umbrella, temperature=temperature, seed=11, kernel=kernel,
+        schedule=Schedule(walkers=128, sweeps=3000, burn_in=200, stride=4),
     )  # fmt: skip
-    single = Umbrella(LAYERS, umbrella.centre[0], umbrella.stiffness[0])
-    mean, energy, covariance = exact(hamiltonian, single, temperature)
+    weight, energy, states = boltzmann(hamiltonian, umbrella[:1], temperature, all_states(16))
+    mean, inner = weight @ states, weight @ energy
+    deviation = states - mean
+    covariance = deviation.T @ (weight[:, None] * deviation)
 
     eta = ergodic_mean(samples.eta)
     assert eta.ergodic.all()
     assert (np.abs(eta.mean.value[0] - mean) < 4 * eta.mean.stderr[0]).all()
     found = ergodic_mean(samples.energy[..., None])
-    assert abs(found.mean.value[0, 0] - energy) < 4 * found.mean.stderr[0, 0]
+    assert abs(found.mean.value[0, 0] - inner / 16) < 4 * found.mean.stderr[0, 0]
+    heat = ((16 * samples.energy[0] - inner) ** 2).mean(0)  # k_BT² C_V of each walker
+    assert abs(heat.mean() - weight @ (energy - inner) ** 2) < 4 * heat.std() / np.sqrt(127)
 
     curvature = hessian(samples)
     thermal = BOLTZMANN_EV * temperature / 16
@@ -69,6 +63,16 @@ def test_averages_under_the_bias_equal_exact_enumeration(temperature, centre, st
         umbrella.chemical_potential(mean[None])[0] + expected @ (eta.mean.value[0] - mean)
     )
     assert (np.abs(residual) < 4 * mu.stderr[0]).all()
+
+
+def test_a_semi_grand_run_is_its_umbrella_without_curvature():
+    hamiltonian = ClusterHamiltonian.on(illustrative_expansion(), Supercell(FCC_L12, 2))
+    field = np.array([[0.3, 0.1, 0.0, -0.1]])
+    settings = {"temperature": 1500.0, "schedule": SHORT, "seed": 3}
+    semi_grand = sample(hamiltonian, Umbrella.semi_grand(FCC_L12, field), **settings)
+    same = Umbrella(FCC_L12, np.full((1, 4), 0.7), np.zeros((1, 4)), field)
+    assert (sample(hamiltonian, same, **settings).eta == semi_grand.eta).all()
+    assert (chemical_potential(semi_grand).value == field).all()
 
 
 def umbrellas(rows):
@@ -113,16 +117,68 @@ def test_records_are_the_requested_sweeps():
     assert (third.energy == every.energy[:, 2::3]).all()
 
 
-def test_a_kernel_that_loses_count_is_found_out(monkeypatch):
-    true_run = ensemble.cpu.run
+KERNELS = [LANES, Flips(), Swaps(), Swaps(within_sublattices=True)]
+IDS = [kernel.name for kernel in KERNELS]
 
-    def faulty(tables, walkers, *rest):
-        true_run(tables, walkers, *rest)
-        walkers.energy[0, 3] += 1
 
-    monkeypatch.setattr(ensemble.cpu, "run", faulty)
-    with pytest.raises(EnergyMismatch, match="1 of 64 walkers carry a wrong energy"):
-        run([0])
+def start_of(points, walkers=16):
+    filled = np.array([[6, 3, 1, 0], [0, 8, 2, 4], [3, 3, 3, 3]])[:points]
+    return scattered(Supercell(FCC_L12, 2), filled, walkers=walkers, seed=8)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
+def test_each_point_has_its_own_temperature_and_start(kernel):
+    start, kelvin = start_of(3), np.array([700.0, 1500.0, 3000.0])
+    together = run([0, 1, 2], temperature=kelvin, start=start, kernel=kernel)
+    assert (together.temperature == kelvin).all()
+    for i in range(3):
+        alone = run([i], temperature=kelvin[i], start=start[i : i + 1], kernel=kernel)
+        assert (alone.eta[0] == together.eta[i]).all()
+        assert (alone.energy[0] == together.energy[i]).all()
+        assert (together.point(i).chains.occupation == alone.chains.occupation).all()
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
+def test_results_depend_neither_on_threads_nor_on_walkers_of_other_jobs(kernel):
+    settings = {"schedule": replace(SHORT, walkers=50), "start": start_of(3, 50), "kernel": kernel}
+    one, three = (run([0, 1, 2], threads=threads, **settings) for threads in (1, 3))
+    assert (one.eta == three.eta).all()
+    assert (one.energy == three.energy).all()
+    assert (one.acceptance == three.acceptance).all()
+    assert (one.chains.state == three.chains.state).all()
+    last = run([2], **settings | {"start": settings["start"][2:]})
+    assert (last.eta[0] == one.eta[2]).all()
+    assert (last.chains.order == one.chains.order).all()
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
+def test_two_runs_of_n_sweeps_are_one_of_2n(kernel, tmp_path):
+    start = start_of(2)
+    whole = run([0, 1], schedule=replace(SHORT, sweeps=24), start=start, kernel=kernel)
+    first = run([0, 1], schedule=replace(SHORT, sweeps=8), start=start, kernel=kernel)
+    first.chains.save(tmp_path / "chains.npz")
+    second = run(
+        [0, 1], schedule=replace(SHORT, sweeps=16, burn_in=0), kernel=kernel,
+        start=Chains.load(tmp_path / "chains.npz"),
+    )  # fmt: skip
+    assert (np.concatenate([first.eta, second.eta], axis=1) == whole.eta).all()
+    assert (np.concatenate([first.energy, second.energy], axis=1) == whole.energy).all()
+    for name in ("occupation", "state", "order", "order_state", "sweeps"):
+        assert np.array_equal(getattr(second.chains, name), getattr(whole.chains, name)), name
+    assert whole.chains.sweeps == 29
+
+
+@dataclass(frozen=True)
+class Faulty(Lanes):
+    def advance(self, hamiltonian, walkers, **length):
+        records = super().advance(hamiltonian, walkers, **length)
+        records.energy[3, -1] += 1
+        return records
+
+
+def test_a_kernel_that_loses_count_is_found_out():
+    with pytest.raises(EnergyMismatch, match="1 of 16 walkers carry a wrong energy"):
+        run([0], kernel=Faulty())
 
 
 @pytest.mark.parametrize(
@@ -133,11 +189,26 @@ def test_a_kernel_that_loses_count_is_found_out(monkeypatch):
         ({"seed": -1}, r"`seed` must lie in \[0, 2\^64\); it is -1"),
         ({"point_seeds": (1,)}, r"`point_seeds` must hold one per point \(2\); it holds 1"),
         ({"point_seeds": (1, 2**32)}, r"`point_seeds` must lie in \[0, 2\^32\)"),
+        ({"temperature": np.array([900.0, -1.0])}, "`temperature` must be finite and positive"),
+        ({"temperature": np.full(3, 900.0)}, r"one per point \(2\); it holds 3"),
+        ({"threads": 0}, "`threads` must be at least 1; it is 0"),
+        ({"kernel": Swaps()}, "`start` must be given to numba-swaps-1, which keeps the comp"),
+        (
+            {"start": start_of(1)},
+            r"`start` must hold .* \(2, 16, 32\); .*\(1, 16, 32\)",
+        ),
+        ({"start": 2 * start_of(2)}, "`start` must hold 0 and 1 alone; it holds 2"),
     ],
 )
 def test_bad_runs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         run([0, 1], **changes)
+
+
+def test_chains_of_another_kernel_are_refused():
+    chains = run([0, 1]).chains
+    with pytest.raises(ValueError, match="of kernel numba-metropolis-1, which numba-flips-1"):
+        run([0, 1], kernel=Flips(), start=chains)
 
 
 def test_an_umbrella_of_another_shape_is_refused():
@@ -152,7 +223,7 @@ def test_an_umbrella_of_another_shape_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"walkers": 1}, "`walkers` must be at least 2; it is 1"),
+        ({"walkers": 0}, "`walkers` must be at least 1; it is 0"),
         ({"burn_in": -1}, "`burn_in` must be at least 0; it is -1"),
         ({"stride": 0}, "`stride` must be at least 1; it is 0"),
         ({"sweeps": 3, "stride": 2}, "`sweeps` must hold at least two records"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from boxes import Q, ideal_gas
+from chains import autoregressive
 
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
@@ -11,22 +12,11 @@ from sampling.estimate import (
     autocorrelation_time,
     chemical_potential,
     ergodic_mean,
+    heat_capacity,
     hessian,
 )
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.lattice import Supercell
-
-
-def autoregressive(rho, shape, seed=0):
-    """Chains x' = ρx + noise of unit variance, stationary, [batch, sample, walker, 1]."""
-    rng = np.random.default_rng(seed)
-    batch, samples, walkers = shape
-    x = rng.normal(size=(batch, walkers))
-    chain = []
-    for _ in range(samples):
-        x = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=x.shape)
-        chain.append(x)
-    return np.stack(chain, 1)[..., None]
 
 
 @pytest.mark.parametrize("rho", [-0.5, 0.0, 0.5, 0.9])
@@ -67,6 +57,43 @@ def test_records_that_never_change_are_a_sharp_mean_or_not_ergodic():
     assert same.mean.stderr[0, 0] == 0
     apart = ergodic_mean(np.broadcast_to(np.arange(8.0)[:, None], (1, 50, 8, 1)))
     assert not apart.ergodic.any()
+
+
+@pytest.mark.parametrize("walkers", [2, 8, 64])
+def test_no_error_is_quoted_below_the_stated_number_of_autocorrelation_times(walkers):
+    """τ = 4.5 records: 50 τ in all and 20 τ per walker, the batches well on either side."""
+    least = 4.5 * max(20, 50 / walkers)
+    few = ergodic_mean(autoregressive(0.8, (40, round(0.3 * least), walkers)))
+    many = ergodic_mean(autoregressive(0.8, (40, round(2.5 * least), walkers)))
+    assert few.long_enough.mean() < 0.3
+    assert many.long_enough.mean() > 0.95
+    assert (np.isnan(few.mean.stderr) == ~few.long_enough).all()
+    assert np.isfinite(few.mean.value).all()
+
+
+@pytest.mark.parametrize("walkers", [2, 4, 16, 64])
+@pytest.mark.parametrize("times", [0.5, 1, 2, 4])
+def test_chains_of_a_few_autocorrelation_times_quote_no_optimistic_error(walkers, times):
+    """Whatever the number of walkers, and though τ itself is then underestimated."""
+    result = ergodic_mean(autoregressive(0.98, (100, round(49.5 * times), walkers)))
+    z = np.abs(result.mean.value / result.mean.stderr)
+    assert (np.isnan(z) | ~result.ergodic | (z < 2)).mean() > 0.9
+    assert result.long_enough.mean() < 0.3
+
+
+def test_short_chains_leave_the_errors_of_all_estimates_unknown():
+    x = np.array([[0.2, 0.4, 0.5, 0.7]])
+    short, enough = (
+        ideal_samples(
+            x, stiffness=1.0, cells=3,
+            schedule=Schedule(walkers=16, sweeps=sweeps, burn_in=20, stride=1),
+        )
+        for sweeps in (6, 200)
+    )  # fmt: skip
+    for estimate in (chemical_potential, hessian, heat_capacity):
+        assert np.isnan(estimate(short).stderr).all()
+        assert np.isfinite(estimate(short).value).all()
+        assert np.isfinite(estimate(enough).stderr).all()
 
 
 def ideal_samples(x, *, stiffness, cells, schedule, temperature=1000.0):

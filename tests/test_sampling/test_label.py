@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from boxes import Q, ideal_gas
 
+import sampling.label
 from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
-from sampling.ensemble import Schedule
+from sampling.ensemble import Schedule, sample
 from sampling.estimate import Estimate
 from sampling.label import LabelTask, label
 
@@ -117,6 +118,52 @@ def test_a_point_whose_sublattice_never_changes_is_marked_and_spares_the_others(
     assert np.isnan(frozen.hessian.value).all()
     assert (frozen.ergodic, frozen.stiff) == (False, False)
     assert np.isfinite([alive.mu.value, alive.mu.stderr]).all()
+
+
+def ordering(**changes):
+    """A state where order sets in slowly, from random starts and without burn-in."""
+    x = np.array([0.57, 0.97, 0.02, 0.49])
+    schedule = Schedule(**({"walkers": 64, "burn_in": 0, "stride": 2} | changes))
+    task = task_at(x, illustrative_expansion(), cells=4, schedule=schedule)
+    return label(task)[0]
+
+
+def test_records_before_equilibrium_are_left_out_and_the_rest_agrees_with_a_long_run():
+    fresh, long = ordering(sweeps=800), ordering(sweeps=2000, burn_in=1000)
+    assert fresh.equilibrated
+    assert fresh.dropped > 0
+    assert long.dropped == 0
+    miss = (fresh.energy.value - long.energy.value).item()
+    assert abs(miss) < 4 * np.hypot(fresh.energy.stderr, long.energy.stderr)
+
+
+def unknown_errors(point):
+    return [
+        bool(np.isnan(estimate.stderr).all()) and bool(np.isfinite(estimate.value).all())
+        for estimate in (point.eta, point.mu, point.hessian, point.energy)
+    ]
+
+
+def test_chains_too_short_for_error_bars_have_none():
+    point = ordering(sweeps=10, burn_in=200)
+    assert point.equilibrated
+    assert unknown_errors(point) == [True] * 4
+
+
+def test_a_point_that_drifts_to_its_end_has_no_error_bars(monkeypatch):
+    """η at rest and the energy still going down, as when domains coarsen."""
+    steady = ordering(sweeps=400, burn_in=200)
+
+    def coarsening(*args, **kwargs):
+        samples = sample(*args, **kwargs)
+        fall = np.linspace(0.0, -0.01, samples.energy.shape[1])
+        return replace(samples, energy=samples.energy + fall[:, None])
+
+    monkeypatch.setattr(sampling.label, "sample", coarsening)
+    drifting = ordering(sweeps=400, burn_in=200)
+    assert (steady.equilibrated, drifting.equilibrated) == (True, False)
+    assert unknown_errors(steady) == [False] * 4
+    assert unknown_errors(drifting) == [True] * 4
 
 
 def test_an_unknown_system_is_refused():

@@ -1,0 +1,107 @@
+"""Classes of sites that may change together: no two of them share a cluster."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from jaxtyping import Int, Integer
+
+from sampling.hamiltonian import ClusterHamiltonian
+
+
+def colour(hamiltonian: ClusterHamiltonian) -> Int[np.ndarray, " site"]:
+    """Class of each site, 0, 1, …; a class is independent and lies inside one ordering sublattice.
+
+    The sites of a sublattice form the group Z³/nZ³ of the box's n³ cells, and the cosets of a
+    subgroup L ⊇ nZ³ are independent if no displacement between two sites of a cluster lies in L.
+    The L of smallest index is found by listing Hermite normal forms. Where all L are too coarse
+    (n with few divisors), sites are coloured greedily, with at most one class more than a site has
+    conflicts in its sublattice. The other sublattices repeat the first one's classes.
+
+    On fcc L1₂ cells with n even, interactions within shell 1 need 4 classes, within shell 3
+    eight, and within shells 4 and 5 sixteen. Mixing sublattices would save a few, 13 for 16 at
+    best, and couple the order parameters within a class.
+
+    Raises:
+        ValueError: the clusters are not the same around every site.
+    """
+    box = hamiltonian.supercell
+    first = np.unique(
+        np.concatenate([[0], *[orbit.others[0].ravel() for orbit in hamiltonian.orbits]])
+    )
+    first = first[(first > 0) & (first < box.sites_per_sublattice)]
+    displacements = np.stack(np.unravel_index(first, (box.cells,) * 3), -1)
+    one = _cosets(displacements, box.cells)
+    if one is None:
+        one = _greedy(displacements, box.cells)
+    classes = (box.sublattice.reshape(-1, len(one)) * (one.max() + 1) + one).ravel()
+    require_independent(hamiltonian, classes)
+    return classes
+
+
+def require_independent(
+    hamiltonian: ClusterHamiltonian, classes: Integer[np.ndarray, " site"]
+) -> None:
+    """Check that no two sites of a cluster, and no two sublattices, share a class.
+
+    Raises:
+        ValueError: they do; the message names the first two sites.
+    """
+    for orbit in hamiltonian.orbits:
+        clash = classes[orbit.others] == classes[:, None, None]
+        if clash.any():
+            site, row, k = np.argwhere(clash)[0]
+            raise ValueError(
+                "`classes` must give different classes to the sites of a cluster; sites "
+                f"{site} and {orbit.others[site, row, k]} share class {classes[site]}."
+            )
+    home = hamiltonian.supercell.sublattice
+    pairs = np.unique(np.stack([classes, home]), axis=1)
+    shared = np.flatnonzero(np.diff(pairs[0]) == 0)
+    if len(shared):
+        label = pairs[0, shared[0]]
+        a, b = (
+            int(np.flatnonzero((classes == label) & (home == s))[0])
+            for s in pairs[1, shared[0] :][:2]
+        )
+        raise ValueError(
+            "`classes` must each lie inside one sublattice; sites "
+            f"{a} and {b} of different sublattices share class {label}."
+        )
+
+
+def _cosets(displacements: np.ndarray, cells: int) -> np.ndarray | None:
+    """Class of each cell by the subgroup of smallest index, None where a greedy bound is lower."""
+    grid = np.array(list(product(range(cells), repeat=3)))
+    for index in range(1, len(displacements) + 2):
+        for adjugate in _commensurate(index, cells):
+            if not (displacements @ adjugate % index == 0).all(-1).any():
+                _, label = np.unique(grid @ adjugate % index, axis=0, return_inverse=True)
+                return label.ravel()
+    return None
+
+
+def _commensurate(index: int, cells: int) -> Iterator[np.ndarray]:
+    """Adjugates of the Hermite normal forms whose rows span a subgroup ⊇ `cells` Z³ of `index`.
+
+    v lies in the subgroup of H exactly if v adj(H) ≡ 0 modulo det H = `index`.
+    """
+    divisors = [a for a in range(1, index + 1) if index % a == 0]
+    for a, d in product(divisors, divisors):
+        f, left = divmod(index, a * d)
+        if left:
+            continue
+        for b, c, e in product(range(d), range(f), range(f)):
+            adjugate = np.array([[d * f, -b * f, b * e - c * d], [0, a * f, -a * e], [0, 0, a * d]])
+            if (cells * adjugate % index == 0).all():
+                yield adjugate
+
+
+def _greedy(displacements: np.ndarray, cells: int) -> np.ndarray:
+    """Class of each cell: the lowest that no conflicting cell before it has."""
+    grid = np.array(list(product(range(cells), repeat=3)))
+    label = np.full((cells,) * 3, -1)
+    for cell in grid:
+        taken = set(label[tuple(((cell + displacements) % cells).T)].tolist())
+        label[tuple(cell)] = next(k for k in range(len(taken) + 1) if k not in taken)
+    return label.ravel()

@@ -1,0 +1,192 @@
+"""The local field of every site, kept up to date: a refused move costs a look-up.
+
+With E = N J₀ + Σ J Σ_clusters Π s, turning the spin s_i of site i costs −2 s_i F_i, where the field
+F_i = Σ J Σ_(clusters holding i) Π_(others) s. An accepted flip changes the fields of its
+neighbours j by −2 s_i Σ J Σ_(clusters holding i and j) Π_(remaining) s. All are whole quanta, so
+that fields updated for years equal those of a fresh sum.
+"""
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from numba import njit
+
+from sampling.hamiltonian import ClusterHamiltonian, OrbitTable
+
+BLOCK = 16
+"""Sites or moves per SIMD step, and lanes of a walker's generator."""
+
+
+class Neighbourhood(NamedTuple):
+    """A Hamiltonian as seen from any site; neighbours that share larger clusters come first.
+
+    The box is periodic and its sites are alike, so one list of clusters over neighbour numbers
+    serves all of them.
+
+    Attributes:
+        near: neighbours of each site, uint32 [site, neighbour].
+        pair: 4 J of the pair with each neighbour, in quanta, int32 [neighbour].
+        crowd: neighbours that share larger clusters.
+        width: `crowd` rounded up to whole SIMD steps.
+        order: sites per cluster of each larger orbit, int64 [orbit].
+        rows: most clusters of the orbit that share one neighbour, int64 [orbit].
+        slope: 4 J of each larger orbit, in quanta, int32 [orbit].
+        factor: the other neighbours of those clusters, uint32, flat [orbit, row, other, width];
+            `width` itself stands for a spin of zero where there is no such cluster.
+        quantum: eV.
+    """
+
+    near: np.ndarray
+    pair: np.ndarray
+    crowd: int
+    width: int
+    order: np.ndarray
+    rows: np.ndarray
+    slope: np.ndarray
+    factor: np.ndarray
+    quantum: np.float32
+
+
+def neighbourhood(hamiltonian: ClusterHamiltonian) -> Neighbourhood:
+    """The Hamiltonian's clusters around one site, by neighbour number."""
+    larger = [orbit for orbit in hamiltonian.orbits if orbit.order > 2]
+    pairs = [orbit for orbit in hamiltonian.orbits if orbit.order == 2]
+    near, number = neighbours(hamiltonian, larger + pairs)
+    crowd = len({int(site) for orbit in larger for site in orbit.others[0].ravel()})
+    width = -(-crowd // BLOCK) * BLOCK
+
+    pair = np.zeros(len(number), np.int32)
+    for orbit in pairs:
+        for site in orbit.others[0, :, 0]:
+            pair[number[int(site)]] += 4 * orbit.quanta
+    factors = [_factors(orbit, number, width) for orbit in larger]
+    return Neighbourhood(
+        near=near,
+        pair=pair,
+        crowd=crowd,
+        width=width,
+        order=np.array([orbit.order for orbit in larger], dtype=np.int64),
+        rows=np.array([len(factor) for factor in factors], dtype=np.int64),
+        slope=np.array([4 * orbit.quanta for orbit in larger], dtype=np.int32),
+        factor=np.concatenate([np.zeros(0, np.uint32), *(f.ravel() for f in factors)]),
+        quantum=np.float32(hamiltonian.quantum),
+    )
+
+
+def neighbours(
+    hamiltonian: ClusterHamiltonian, orbits: list[OrbitTable]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Each site's distinct neighbours in these orbits, uint32 [site, n], and n of site 0's."""
+    sites = len(hamiltonian.supercell.sites)
+    listed = np.concatenate(
+        [np.zeros((sites, 0), np.int32), *(orbit.others.reshape(sites, -1) for orbit in orbits)],
+        axis=1,
+    )
+    first_seen = np.sort(np.unique(listed[0], return_index=True)[1])
+    near = np.ascontiguousarray(listed[:, first_seen], dtype=np.uint32)
+    return near, {int(site): n for n, site in enumerate(near[0])}
+
+
+def _factors(orbit: OrbitTable, number: dict[int, int], width: int) -> np.ndarray:
+    """Remaining members of each cluster that a neighbour shares with the site [row, other, n]."""
+    shared: list[list[list[int]]] = [[] for _ in range(width)]
+    for row in orbit.others[0]:
+        members = [number[int(site)] for site in row]
+        for position, n in enumerate(members):
+            shared[n].append(members[:position] + members[position + 1 :])
+    factor = np.full((max(map(len, shared)), orbit.order - 2, width), width, np.uint32)
+    for n, clusters in enumerate(shared):
+        for row, remaining in enumerate(clusters):
+            factor[row, :, n] = remaining
+    return factor
+
+
+def spins_and_fields(
+    hamiltonian: ClusterHamiltonian, occupation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spins s = ±1, int8, and twice the fields, int32 quanta, of one walker.
+
+    Both end in a block of zeros, so that a SIMD step may read beyond the last site.
+    """
+    spin = (1 - 2 * occupation.astype(np.int8)).astype(np.int8)
+    twice = np.zeros(len(spin), np.int64)
+    for orbit in hamiltonian.orbits:
+        twice += 2 * orbit.quanta * spin[orbit.others].prod(-1, dtype=np.int8).sum(-1, np.int64)
+    return np.pad(spin, (0, BLOCK)), np.pad(twice.astype(np.int32), (0, BLOCK))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def scratch(here: Neighbourhood) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays for `couplings`: local spins and couplings."""
+    size = max(here.width, len(here.pair))
+    return np.zeros(here.width + 1, np.int32), np.zeros(size, np.int32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def couplings(
+    here: Neighbourhood, spin: np.ndarray, site: np.uint64, local: np.ndarray, coupling: np.ndarray
+) -> None:
+    """4 Σ J Σ Π_(remaining) s of the clusters that `site` shares with each of its neighbours.
+
+    Args:
+        here: the clusters.
+        spin: int8 [site].
+        site: any.
+        local: scratch, int32 [width + 1], zero from `crowd` on.
+        coupling: the result, int32 [neighbour or more].
+    """
+    near = here.near[site]
+    for n in range(here.crowd):
+        local[n] = spin[near[n]]
+    for n in range(len(here.pair)):
+        coupling[n] = here.pair[n]
+    width = np.uint64(here.width)
+    at = np.uint64(0)
+    for orbit in range(len(here.order)):
+        slope = here.slope[orbit]
+        others = here.order[orbit] - 2
+        for _ in range(here.rows[orbit]):
+            if others == 1:
+                for n in range(width):
+                    coupling[n] += slope * local[here.factor[at + n]]
+            elif others == 2:
+                for n in range(width):
+                    both = local[here.factor[at + n]] * local[here.factor[at + width + n]]
+                    coupling[n] += slope * both
+            else:
+                for n in range(width):
+                    product = slope
+                    for other in range(others):
+                        product *= local[here.factor[at + np.uint64(other) * width + n]]
+                    coupling[n] += product
+            at += np.uint64(others) * width
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def turn(
+    here: Neighbourhood, spin: np.ndarray, twice: np.ndarray, site: np.uint64, coupling: np.ndarray
+) -> None:
+    """Reverse the spin of `site`, given its couplings, and update its neighbours' fields."""
+    near = here.near[site]
+    own = np.int32(spin[site])
+    for n in range(len(here.pair)):
+        twice[near[n]] -= own * coupling[n]
+    spin[site] = -own
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def filling_bias(
+    offset: np.ndarray, slope: np.ndarray, filled: np.ndarray, sublattice: int
+) -> np.float64:
+    """Bias energy (eV) of one more filled site of the sublattice, without its self term.
+
+    Summed afresh from the counts: a function of the state, whatever its history.
+    """
+    bias = offset[sublattice]
+    for other in range(len(filled)):
+        bias += slope[sublattice, other] * filled[other]
+    return bias
