@@ -184,7 +184,7 @@ def _estimates(samples: Samples) -> LabelledPoint:
         point_seed=samples.point_seeds[0],
         schedule=samples.schedule,
         sites=samples.sites,
-        kernel=cpu.NAME,
+        kernel=samples.chains.kernel,
         wall_s=0.0,
     )
 

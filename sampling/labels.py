@@ -34,6 +34,8 @@ def to_json(point: LabelledPoint) -> dict[str, Any]:
     return content | {
         "acceptance": point.acceptance,
         "ergodic": point.ergodic,
+        "equilibrated": point.equilibrated,
+        "dropped": point.dropped,
         "stiff": point.stiff,
         "seed": point.seed,
         "point_seed": point.point_seed,

@@ -249,6 +249,7 @@ def _sampling(found: Findings) -> dict[str, float]:
         "flips": len(labels) * settings["walkers"] * sweeps * sites,
         "sigma": 1e3 * float(found.data.sigma.median()),
         "not_ergodic": sum(not label["ergodic"] for label in labels),
+        "unknown": sum(not is_known(label) for label in labels),
         "acceptance": sum(label["acceptance"] for label in labels) / len(labels),
     }
 

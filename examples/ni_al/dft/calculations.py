@@ -188,7 +188,7 @@ def compress(volume: Record, cutoff: float, log: Path) -> Record:
         atoms = Atoms(
             volume["species"], cell=volume["cell"], positions=volume["positions"], pbc=True
         )
-        atoms.set_cell(atoms.cell * scale, scale_atoms=True)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
         atoms.set_initial_magnetic_moments(moments)
         grid = grid or smallest_grid(atoms, cutoff)
         atoms.calc = calculator(atoms, density, settings.TETRAHEDRA, log, grid, cutoff)

@@ -25,7 +25,8 @@ def smallest_grid(atoms: Atoms, cutoff: float) -> Grid:
     spacing = np.pi / np.sqrt(4 * cutoff / Hartree) * Bohr
     least = [fft_sizes(int(np.ceil(length / spacing))) for length in atoms.cell.lengths()]
     plain: Grid = (least[0][0], least[1][0], least[2][0])
-    allowed = [n for n in product(*least) if np.prod(n) <= WORTHWHILE * np.prod(plain)]
+    sizes = product(least[0], least[1], least[2])
+    allowed = [n for n in sizes if np.prod(n) <= WORTHWHILE * np.prod(plain)]
     return next((n for n in sorted(allowed, key=np.prod) if is_symmetric(atoms, n)), plain)
 
 
