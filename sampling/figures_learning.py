@@ -75,7 +75,11 @@ def surface_figure(
     )
     axes.contour(cc, oo, f, levels=SURFACE_LEVELS, colors="white", linewidths=0.3)
     figure.colorbar(
-        shown, ax=axes, label="f above the common tangent (meV/site)", ticks=SURFACE_LEVELS
+        shown,
+        ax=axes,
+        label="f above the common tangent (meV/site)",
+        ticks=SURFACE_LEVELS,
+        format="%g",
     )
     if estimate is not None:
         for name, well in (("γ", estimate.mean.left), ("γ′", estimate.mean.right)):
@@ -84,10 +88,11 @@ def surface_figure(
             axes.annotate(
                 name,
                 point,
-                (6, 5),
+                (-6, 6),
                 textcoords="offset points",
-                color="white",
+                ha="right",
                 weight="bold",
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
             )
     axes.set(xlabel="atomic fraction of Al, η₀", ylabel="L1₂ order, η₁ = η₂ = η₃")
     return figure
