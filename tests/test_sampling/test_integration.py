@@ -11,11 +11,14 @@ from boxes import LAYERS, all_states, ideal_gas, short_ranged
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
 from sampling.ensemble import Schedule, sample
+from sampling.estimate import Estimate
 from sampling.exchange import exchange
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.integration import (
     INFINITE_TEMPERATURE,
+    Integral,
     coin_tosses,
+    crossing,
     integrate,
     low_temperature,
 )
@@ -205,3 +208,25 @@ def test_limits_outside_their_range_are_refused():
         low_temperature(SMALL, fields([2.0, 0.0]), temperature=900.0, occupation=empty)
     with pytest.raises(ValueError, match="`umbrella` must hold one point; it holds 21"):
         coin_tosses(SMALL, ALL, schedule=SCHEDULE, seed=0)
+
+
+def straight(omega, slope, along, stderr=1e-4):
+    """G = omega + slope·along + along²/20 as if it had been integrated."""
+    value = omega + slope * along + along**2 / 20
+    return Integral(
+        reduced=Estimate(value, np.full(len(along), stderr)),
+        rule_error=np.zeros(len(along)),
+        sound=np.ones(len(along), dtype=bool),
+        temperature=np.full(len(along), 1000.0),
+    )
+
+
+def test_phases_cross_where_their_lines_do_also_beyond_where_they_are_known():
+    one, two = np.linspace(0.0, 1.0, 7), np.linspace(1.2, 2.0, 6)[::-1]
+    where = crossing((one, straight(0.55, 0.0, one)), (two, straight(0.0, 0.5, two)))
+    assert where is not None
+    assert where.value == pytest.approx(1.1)
+    assert where.stderr == pytest.approx(np.sqrt(2) * 1e-4 / 0.5)
+    assert crossing((one, straight(0.0, -1.0, one)), (two, straight(9.0, 0.5, two))) is None
+    with pytest.raises(ValueError, match="at least six points; one has 5"):
+        crossing((one, straight(0.0, 0.0, one)), (two[:5], straight(0.0, 0.5, two[:5])))
