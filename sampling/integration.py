@@ -125,7 +125,9 @@ def _require_one_ensemble(nodes: list[_Node]) -> None:
 
 def _stationary(node: _Node, around: list[np.ndarray]) -> _Node:
     """The records after equilibration; judged by what the integral needs of them."""
-    needed = node.records @ np.stack([theta - node.theta for theta in around], -1)
+    # From a record, not from zero: records that never change are then free of rounding.
+    change = node.records - node.records[0, 0]
+    needed = change @ np.stack([theta - node.theta for theta in around], -1)
     start = equilibration(needed)
     drop = int(start.drop)
     mean = ergodic_mean(needed[drop:])

@@ -179,6 +179,21 @@ def test_no_error_is_quoted_behind_a_point_that_is_not_in_equilibrium():
     assert np.isnan(integral.reduced.stderr).tolist() == [False, False, True, True]
 
 
+def test_a_frozen_crystal_is_no_chain_too_short():
+    kelvin = np.array([110.0, 120.0, 130.0])
+    samples = sample(
+        SMALL, fields(*[[-1.5, 0.01]] * 3), temperature=kelvin, seed=9,
+        schedule=Schedule(walkers=7, sweeps=100, burn_in=10, stride=3),
+        start=np.zeros((3, 7, 16), np.uint8),
+    )  # fmt: skip
+    integral = integrate([samples], reference=0.0)
+    assert (samples.eta == 0).all()
+    assert integral.sound.all()
+    assert (integral.reduced.stderr < 1e-15).all()
+    ground = (SMALL.energy(np.zeros((1, 16), np.uint8))[0] / 16) / (BOLTZMANN_EV * kelvin)
+    assert integral.reduced.value == pytest.approx(ground - ground[0])
+
+
 def short(walkers=4, cells=2, points=2):
     hamiltonian = ClusterHamiltonian.on(ideal_gas(), Supercell(LAYERS, cells))
     schedule = Schedule(walkers=walkers, sweeps=4, burn_in=0, stride=1)
