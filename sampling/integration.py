@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
+from numpy.polynomial import Polynomial
 
 from idnn.units import BOLTZMANN_EV
 from sampling.chains import Chains
@@ -16,6 +17,9 @@ from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 
 INFINITE_TEMPERATURE = -float(np.log(2))
 """G at β = 0, where every site holds either species."""
+
+INDEPENDENT = 0.5
+"""Autocorrelation time of independent records."""
 
 _RICHARDSON = 15.0
 """Twice the step makes the error of a fourth-order rule sixteen times as large."""
@@ -124,11 +128,15 @@ def _require_one_ensemble(nodes: list[_Node]) -> None:
 
 def _stationary(node: _Node, around: list[np.ndarray]) -> _Node:
     """The records after equilibration; judged by what the integral needs of them."""
-    needed = node.records @ np.stack([theta - node.theta for theta in around], -1)
+    # From a record, not from zero: records that never change are then free of rounding.
+    change = node.records - node.records[0, 0]
+    needed = change @ np.stack([theta - node.theta for theta in around], -1)
     start = equilibration(needed)
     drop = int(start.drop)
     mean = ergodic_mean(needed[drop:])
-    sound = bool(start.reached and mean.long_enough.all() and mean.ergodic.all())
+    # A τ below that of independent records is noise, and what it says of the spread is too.
+    agree = mean.ergodic | (mean.tau < INDEPENDENT)
+    sound = bool(start.reached and mean.long_enough.all() and agree.all())
     return replace(node, records=node.records[drop:], sound=sound)
 
 
@@ -267,3 +275,37 @@ def low_temperature(
     weight = np.exp(-beta[:, None] * cost)
     bound = weight[:, first] * weight[:, second] * np.expm1(-beta[:, None] * extra)
     return beta * ground - (np.log1p(weight).sum(1) + bound.sum(1)) / sites
+
+
+def crossing(
+    first: tuple[Float[np.ndarray, " one"], Integral],
+    second: tuple[Float[np.ndarray, " two"], Integral],
+) -> Estimate | None:
+    """Where two phases have the same G: their coexistence, at a parameter of both their paths.
+
+    Each phase's points, in any order, are fitted by a polynomial of third order, for a phase may
+    be lost before the crossing is reached; give points near it alone. σ is that of ΔG over its
+    slope. None where ΔG keeps its sign between the outermost points.
+
+    Raises:
+        ValueError: a phase has fewer than six points.
+    """
+    fits = []
+    for parameter, integral in (first, second):
+        if len(parameter) < 6:
+            raise ValueError(f"each phase must have at least six points; one has {len(parameter)}.")
+        fits.append(Polynomial.fit(parameter, integral.reduced.value, 3).convert())
+    difference = fits[0] - fits[1]
+    ends = [float(end) for p, _ in (first, second) for end in (p.min(), p.max())]
+    roots = difference.roots()
+    roots = np.sort(roots[np.abs(roots.imag) < 1e-9].real)
+    roots = roots[(roots >= min(ends)) & (roots <= max(ends))]
+    if len(roots) == 0:
+        return None
+    shared = (max(ends[0], ends[2]) + min(ends[1], ends[3])) / 2
+    root = roots[np.argmin(np.abs(roots - shared))]
+    variance = sum(
+        float(integral.reduced.stderr[np.argmin(np.abs(parameter - root))]) ** 2
+        for parameter, integral in (first, second)
+    )
+    return Estimate(np.array(root), np.array(np.sqrt(variance) / np.abs(difference.deriv()(root))))

@@ -11,11 +11,14 @@ from boxes import LAYERS, all_states, ideal_gas, short_ranged
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
 from sampling.ensemble import Schedule, sample
+from sampling.estimate import Estimate
 from sampling.exchange import exchange
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.integration import (
     INFINITE_TEMPERATURE,
+    Integral,
     coin_tosses,
+    crossing,
     integrate,
     low_temperature,
 )
@@ -176,6 +179,21 @@ def test_no_error_is_quoted_behind_a_point_that_is_not_in_equilibrium():
     assert np.isnan(integral.reduced.stderr).tolist() == [False, False, True, True]
 
 
+def test_a_frozen_crystal_is_no_chain_too_short():
+    kelvin = np.array([110.0, 120.0, 130.0])
+    samples = sample(
+        SMALL, fields(*[[-1.5, 0.01]] * 3), temperature=kelvin, seed=9,
+        schedule=Schedule(walkers=7, sweeps=100, burn_in=10, stride=3),
+        start=np.zeros((3, 7, 16), np.uint8),
+    )  # fmt: skip
+    integral = integrate([samples], reference=0.0)
+    assert (samples.eta == 0).all()
+    assert integral.sound.all()
+    assert (integral.reduced.stderr < 1e-15).all()
+    ground = (SMALL.energy(np.zeros((1, 16), np.uint8))[0] / 16) / (BOLTZMANN_EV * kelvin)
+    assert integral.reduced.value == pytest.approx(ground - ground[0])
+
+
 def short(walkers=4, cells=2, points=2):
     hamiltonian = ClusterHamiltonian.on(ideal_gas(), Supercell(LAYERS, cells))
     schedule = Schedule(walkers=walkers, sweeps=4, burn_in=0, stride=1)
@@ -205,3 +223,25 @@ def test_limits_outside_their_range_are_refused():
         low_temperature(SMALL, fields([2.0, 0.0]), temperature=900.0, occupation=empty)
     with pytest.raises(ValueError, match="`umbrella` must hold one point; it holds 21"):
         coin_tosses(SMALL, ALL, schedule=SCHEDULE, seed=0)
+
+
+def straight(omega, slope, along, stderr=1e-4):
+    """G = omega + slope·along + along²/20 as if it had been integrated."""
+    value = omega + slope * along + along**2 / 20
+    return Integral(
+        reduced=Estimate(value, np.full(len(along), stderr)),
+        rule_error=np.zeros(len(along)),
+        sound=np.ones(len(along), dtype=bool),
+        temperature=np.full(len(along), 1000.0),
+    )
+
+
+def test_phases_cross_where_their_lines_do_also_beyond_where_they_are_known():
+    one, two = np.linspace(0.0, 1.0, 7), np.linspace(1.2, 2.0, 6)[::-1]
+    where = crossing((one, straight(0.55, 0.0, one)), (two, straight(0.0, 0.5, two)))
+    assert where is not None
+    assert where.value == pytest.approx(1.1)
+    assert where.stderr == pytest.approx(np.sqrt(2) * 1e-4 / 0.5)
+    assert crossing((one, straight(0.0, -1.0, one)), (two, straight(9.0, 0.5, two))) is None
+    with pytest.raises(ValueError, match="at least six points; one has 5"):
+        crossing((one, straight(0.0, 0.0, one)), (two[:5], straight(0.0, 0.5, two[:5])))
