@@ -1,42 +1,29 @@
-"""The referee's script: coexistence where half ordered boxes say it is, and continued runs."""
+"""The referee: coexistence where half ordered boxes say it is, and continued runs."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from idnn.order_parameters import FCC_L12
+from sampling import phase_boundaries as referee
 from sampling.clusters import illustrative_expansion
 from sampling.ensemble import Schedule, sample
 from sampling.estimate import Estimate
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.lattice import Supercell
 
-SCRIPT = Path(__file__).parents[2] / "examples/ni_al/reference/phase_boundaries.py"
 SMALL = {"cells": 6, "order_cells": (), "walkers": 8, "sweeps": 300, "burn_in": 100}
 
 
-@pytest.fixture
-def script(monkeypatch):
-    spec = importlib.util.spec_from_file_location("phase_boundaries", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "phase_boundaries", module)  # Dataclasses look there.
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_half_ordered_boxes_become_the_phase_that_the_free_energies_prefer(script):
+def test_half_ordered_boxes_become_the_phase_that_the_free_energies_prefer():
     kelvin = 600.0
-    alloy = script.Alloy(illustrative_expansion(), script.Settings(**SMALL))
+    alloy = referee.Alloy(illustrative_expansion(), referee.Settings(**SMALL))
     middle = (alloy.low + alloy.high) / 2
-    heated = script.trunk(
+    heated = referee.trunk(
         alloy, middle, np.array([300.0, 350.0, 400.0, 450.0, 500.0, 550.0, kelvin]), 6
     )
     limit = Estimate(heated.reduced.value[-1, ...], heated.reduced.stderr[-1, ...])
-    found = script.boundary(alloy, kelvin, limit, middle)
+    found = referee.boundary(alloy, kelvin, limit, middle)
     field, sigma = found["where"]
     assert sigma < 0.002
     assert found["x_gamma"][0] < found["x_gamma_prime"][0] < 0.27
@@ -46,7 +33,7 @@ def test_half_ordered_boxes_become_the_phase_that_the_free_energies_prefer(scrip
     half = np.tile(np.arange(216) // 36 < 3, 4)
     start = np.where(half, alloy.crystal(6, ordered=True), alloy.crystal(6, ordered=False))
     samples = sample(
-        ClusterHamiltonian.on(alloy.expansion, box), script.fields(sides), temperature=kelvin,
+        ClusterHamiltonian.on(alloy.expansion, box), referee.fields(sides), temperature=kelvin,
         schedule=Schedule(walkers=8, sweeps=400, burn_in=1200, stride=2), seed=2,
         start=np.tile(start, (2, 8, 1)),
     )  # fmt: skip
@@ -55,7 +42,7 @@ def test_half_ordered_boxes_become_the_phase_that_the_free_energies_prefer(scrip
     assert (order[1] > 0.6).sum() >= 7
 
 
-def test_a_finished_run_is_read_and_a_changed_one_begun_again(script, monkeypatch, tmp_path):
+def test_a_finished_run_is_read_and_a_changed_one_begun_again(monkeypatch, tmp_path):
     settings = {**SMALL, "walkers": 2, "temperatures": (400.0, 500.0), "sweeps": 40}
     calls = []
 
@@ -64,18 +51,13 @@ def test_a_finished_run_is_read_and_a_changed_one_begun_again(script, monkeypatc
         return {"where": [kelvin, 0.0], "x_gamma": [0.1, 0.0], "x_gamma_prime": [0.2, 0.0]}
 
     def run(**changes):
-        chosen = script.Settings(**(settings | changes))
-        monkeypatch.setattr(script, "Settings", lambda: chosen)
-        script.main()
-        monkeypatch.setattr(script, "Settings", original)
-        return json.loads((tmp_path / "test.json").read_text())
+        store = tmp_path / "test.json"
+        chosen = referee.Settings(**(settings | changes))
+        referee.phase_boundaries(tmp_path / "expansion.json", store, chosen)
+        return json.loads(store.read_text())
 
-    original = script.Settings
-    monkeypatch.setattr(script, "HERE", tmp_path)
-    monkeypatch.setattr(script, "boundary", boundary)
+    monkeypatch.setattr(referee, "boundary", boundary)
     illustrative_expansion().to_json(tmp_path / "expansion.json")
-    words = ["phase_boundaries.py", str(tmp_path / "expansion.json"), "--name", "test"]
-    monkeypatch.setattr(sys, "argv", words)
     assert list(run()["boundaries"]) == ["400", "500"]
     assert list(run(temperatures=(400.0, 500.0, 600.0))["boundaries"]) == ["400", "500", "600"]
     assert calls == [400, 500, 600]
