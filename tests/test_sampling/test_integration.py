@@ -1,6 +1,5 @@
 """Thermodynamic integration against enumeration, closed forms and an independent estimator."""
 
-import importlib.util
 import re
 import warnings
 
@@ -147,10 +146,6 @@ def test_the_limits_join_the_integral():
     assert abs(end.reduced.value[-1] - other.reduced.value[-1]) < 4 * sigma
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pymbar") is None,
-    reason="pymbar is not installed: the integral is NOT checked against it",
-)
 def test_free_energies_agree_with_the_multistate_estimator():
     samples = sample(SMALL, ALL, temperature=1500.0, schedule=SCHEDULE, seed=8)
     eta = samples.eta[:, ::10].reshape(-1, 2)
