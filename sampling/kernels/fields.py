@@ -6,12 +6,14 @@ neighbours j by −2 s_i Σ J Σ_(clusters holding i and j) Π_(remaining) s. Al
 that fields updated for years equal those of a fresh sum.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
 
 from sampling.hamiltonian import ClusterHamiltonian, OrbitTable
+from sampling.kernels.walkers import Records, Walkers, in_threads
 
 BLOCK = 16
 """Sites or moves per SIMD step, and lanes of a walker's generator."""
@@ -113,6 +115,67 @@ def spins_and_fields(
     for orbit in hamiltonian.orbits:
         twice += 2 * orbit.quanta * spin[orbit.others].prod(-1, dtype=np.int8).sum(-1, np.int64)
     return np.pad(spin, (0, BLOCK)), np.pad(twice.astype(np.int32), (0, BLOCK))
+
+
+class Walker(NamedTuple):
+    """One walker under way: spins, twice the fields, occupied sites, conditions.
+
+    Moves go through groups of `group` consecutive sites: a sublattice, or the whole box.
+    """
+
+    spin: np.ndarray
+    twice: np.ndarray
+    filled: np.ndarray
+    state: np.ndarray
+    thermal: np.float32
+    slope: np.ndarray
+    offset: np.ndarray
+    self_term: np.ndarray
+    group: int
+
+
+Run = Callable[[Neighbourhood, Walker, np.int64, int, int, np.ndarray, np.ndarray], np.int64]
+"""run(neighbourhood, walker, energy, burn_in, stride, filled, energies): moves one walker, fills
+its records and returns how many moves were accepted."""
+
+
+def advance_each(
+    run: Run,
+    group: int,
+    hamiltonian: ClusterHamiltonian,
+    walkers: Walkers,
+    *,
+    burn_in: int,
+    stride: int,
+    samples: int,
+    threads: int,
+) -> Records:
+    """Move every walker by itself with `run`; see `Kernel`."""
+    here = neighbourhood(hamiltonian)
+    records = Records.empty(len(walkers.occupation), samples, walkers.offset.shape[1])
+    start = hamiltonian.energy_quanta(walkers.occupation)
+    filled = hamiltonian.supercell.filled(walkers.occupation).astype(np.float64)
+
+    def job(w: int) -> None:
+        spin, twice = spins_and_fields(hamiltonian, walkers.occupation[w])
+        walker = Walker(
+            spin=spin,
+            twice=twice,
+            filled=filled[w],
+            state=walkers.state[w],
+            thermal=np.float32(1 / walkers.beta[w]),
+            slope=walkers.slope[w],
+            offset=walkers.offset[w],
+            self_term=walkers.self_term[w],
+            group=group,
+        )
+        records.accepted[w] = run(
+            here, walker, start[w], burn_in, stride, records.filled[w], records.energy[w]
+        )
+        walkers.occupation[w] = spin[:-BLOCK] < 0
+
+    in_threads(job, range(len(walkers.occupation)), threads)
+    return records
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,7 +1,7 @@
 """Biased single-flip Metropolis on the CPU, one walker at a time, for few or single walkers."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, no_type_check
+from typing import ClassVar, no_type_check
 
 import numpy as np
 from numba import njit
@@ -11,14 +11,14 @@ from sampling.kernels.draws import minus_log, xoshiro128pp
 from sampling.kernels.fields import (
     BLOCK,
     Neighbourhood,
+    Walker,
+    advance_each,
     couplings,
     filling_bias,
-    neighbourhood,
     scratch,
-    spins_and_fields,
     turn,
 )
-from sampling.kernels.walkers import Records, Walkers, in_threads
+from sampling.kernels.walkers import Records, Walkers
 
 
 @dataclass(frozen=True)
@@ -53,51 +53,23 @@ class Flips:
         threads: int,
     ) -> Records:
         """Move and record; see `Kernel`."""
-        here = neighbourhood(hamiltonian)
-        records = Records.empty(len(walkers.occupation), samples, walkers.offset.shape[1])
-        start = hamiltonian.energy_quanta(walkers.occupation)
-
-        filled = hamiltonian.supercell.filled(walkers.occupation).astype(np.float64)
-
-        def job(w: int) -> None:
-            spin, twice = spins_and_fields(hamiltonian, walkers.occupation[w])
-            walker = _Walker(
-                spin=spin,
-                twice=twice,
-                filled=filled[w],
-                state=walkers.state[w],
-                thermal=np.float32(1 / walkers.beta[w]),
-                slope=walkers.slope[w],
-                offset=walkers.offset[w],
-                self_term=walkers.self_term[w],
-            )
-            records.accepted[w] = _run(
-                here, walker, start[w], burn_in, stride, records.filled[w], records.energy[w]
-            )
-            walkers.occupation[w] = spin[:-BLOCK] < 0
-
-        in_threads(job, range(len(walkers.occupation)), threads)
-        return records
-
-
-class _Walker(NamedTuple):
-    """One walker under way: spins, twice the fields, occupied sites, conditions."""
-
-    spin: np.ndarray
-    twice: np.ndarray
-    filled: np.ndarray
-    state: np.ndarray
-    thermal: np.float32
-    slope: np.ndarray
-    offset: np.ndarray
-    self_term: np.ndarray
+        return advance_each(
+            _run,
+            hamiltonian.supercell.sites_per_sublattice,
+            hamiltonian,
+            walkers,
+            burn_in=burn_in,
+            stride=stride,
+            samples=samples,
+            threads=threads,
+        )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _run(
     here: Neighbourhood,
-    walker: _Walker,
+    walker: Walker,
     energy: np.int64,
     burn_in: int,
     stride: int,
@@ -106,7 +78,7 @@ def _run(
 ) -> np.int64:
     """Advance one walker; the number of accepted flips."""
     sublattices = len(walker.filled)
-    sites = len(here.near) // sublattices
+    sites = walker.group
     threshold = np.empty(((sites - 1) // BLOCK + 2) * BLOCK, np.float32)
     local, coupling = scratch(here)
     accepted = 0
@@ -127,7 +99,7 @@ def _run(
 @no_type_check
 def _sweep(
     here: Neighbourhood,
-    walker: _Walker,
+    walker: Walker,
     sublattice: int,
     sites: int,
     threshold: np.ndarray,

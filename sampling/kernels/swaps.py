@@ -11,14 +11,14 @@ from sampling.kernels.draws import minus_log, xoshiro128pp
 from sampling.kernels.fields import (
     BLOCK,
     Neighbourhood,
+    Walker,
+    advance_each,
     couplings,
     filling_bias,
-    neighbourhood,
     scratch,
-    spins_and_fields,
     turn,
 )
-from sampling.kernels.walkers import Records, Walkers, in_threads
+from sampling.kernels.walkers import Records, Walkers
 
 
 @dataclass(frozen=True)
@@ -54,46 +54,17 @@ class Swaps:
         threads: int,
     ) -> Records:
         """Move and record; see `Kernel`."""
-        here = neighbourhood(hamiltonian)
         box = hamiltonian.supercell
-        records = Records.empty(len(walkers.occupation), samples, walkers.offset.shape[1])
-        start = hamiltonian.energy_quanta(walkers.occupation)
-        filled = box.filled(walkers.occupation).astype(np.float64)
-
-        def job(w: int) -> None:
-            spin, twice = spins_and_fields(hamiltonian, walkers.occupation[w])
-            walker = _Walker(
-                spin=spin,
-                twice=twice,
-                filled=filled[w],
-                state=walkers.state[w],
-                thermal=np.float32(1 / walkers.beta[w]),
-                slope=walkers.slope[w],
-                offset=walkers.offset[w],
-                self_term=walkers.self_term[w],
-                group=box.sites_per_sublattice if self.within_sublattices else len(box.sites),
-            )
-            records.accepted[w] = _run(
-                here, walker, start[w], burn_in, stride, records.filled[w], records.energy[w]
-            )
-            walkers.occupation[w] = spin[:-BLOCK] < 0
-
-        in_threads(job, range(len(walkers.occupation)), threads)
-        return records
-
-
-class _Walker(NamedTuple):
-    """One walker under way; swaps stay within groups of `group` consecutive sites."""
-
-    spin: np.ndarray
-    twice: np.ndarray
-    filled: np.ndarray
-    state: np.ndarray
-    thermal: np.float32
-    slope: np.ndarray
-    offset: np.ndarray
-    self_term: np.ndarray
-    group: int
+        return advance_each(
+            _run,
+            box.sites_per_sublattice if self.within_sublattices else len(box.sites),
+            hamiltonian,
+            walkers,
+            burn_in=burn_in,
+            stride=stride,
+            samples=samples,
+            threads=threads,
+        )
 
 
 class _Lists(NamedTuple):
@@ -109,7 +80,7 @@ class _Lists(NamedTuple):
 @no_type_check
 def _run(
     here: Neighbourhood,
-    walker: _Walker,
+    walker: Walker,
     energy: np.int64,
     burn_in: int,
     stride: int,
@@ -141,7 +112,7 @@ def _run(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _list_sites(walker: _Walker, sites: int, lists: _Lists) -> None:
+def _list_sites(walker: Walker, sites: int, lists: _Lists) -> None:
     occupied, empty = 0, 0
     for site in range(sites):
         if site % walker.group == 0:
@@ -159,7 +130,7 @@ def _list_sites(walker: _Walker, sites: int, lists: _Lists) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _swap(
-    here: Neighbourhood, walker: _Walker, lists: _Lists, attempts: int
+    here: Neighbourhood, walker: Walker, lists: _Lists, attempts: int
 ) -> tuple[np.int64, int]:
     """Try so many swaps; the energy gained (quanta) and how many were accepted."""
     spin, twice, filled = walker.spin, walker.twice, walker.filled

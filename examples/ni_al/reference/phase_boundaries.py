@@ -21,6 +21,8 @@ def main() -> None:
     parser.add_argument("expansion", type=Path, help="an expansion.json")
     parser.add_argument("--name", default="phase_boundaries", help="of the results")
     options = parser.parse_args()
+    if not options.expansion.is_file():
+        parser.error(f"`expansion`: there is no file {options.expansion}; run a campaign first.")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("sampling").setLevel(logging.INFO)
     phase_boundaries(options.expansion, Path(__file__).parent / f"{options.name}.json")
