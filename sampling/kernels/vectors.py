@@ -65,7 +65,7 @@ def weighted_sum(
     terms: types.Integer,
     total: types.Array,
 ) -> Any:  # noqa: ANN401
-    """`total` = `offset` + Σ_t `weight`_t `number`_t of each lane, in single precision, in order."""
+    """`total` = `offset` + Σ_t `weight`_t `number`_t of each lane, in float32 and in order."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
         *arrays, terms, result = _unpacked(context, builder, signature, args)
