@@ -97,10 +97,17 @@ class _Arrays:
     eta: np.ndarray
     mu: np.ndarray
     sigma: np.ndarray
+    directions: np.ndarray | None
 
     @staticmethod
     def of(data: Derivatives) -> _Arrays:
-        return _Arrays(data.eta.numpy(), data.mu.numpy(), data.sigma.numpy())
+        directions = None if data.directions is None else data.directions.numpy()
+        return _Arrays(data.eta.numpy(), data.mu.numpy(), data.sigma.numpy(), directions)
+
+    def derivatives(self) -> Derivatives:
+        directions = None if self.directions is None else torch.from_numpy(self.directions)
+        columns = (torch.from_numpy(a) for a in (self.eta, self.mu, self.sigma))
+        return Derivatives(*columns, directions)
 
 
 def _weights(network: IntegrableNetwork) -> Weights:
@@ -121,11 +128,10 @@ def _train_member(
     index: int,
     start: Weights | None,
 ) -> Weights:
-    eta, mu, sigma = (torch.from_numpy(a) for a in (arrays.eta, arrays.mu, arrays.sigma))
+    data = arrays.derivatives()
     seed = settings.seed * 1_000_003 + index
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
-    noisy = Derivatives(eta, mu + sigma * noise, sigma)
+    noisy = data.perturbed(torch.randn(data.mu.shape, generator=generator, dtype=data.mu.dtype))
     network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
     if start is not None:
         _set_weights(network, start)

@@ -48,6 +48,11 @@ class System:
         """Number of order parameters, the composition included."""
         return self.q.shape[0]
 
+    @property
+    def directions(self) -> Float[Tensor, "d d"]:
+        """Columns: unit vectors in η along which one sublattice's fraction alone changes."""
+        return self.q / self.q.norm(dim=0)
+
     def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """x = Q⁻¹ η."""
         return eta @ torch.linalg.inv(self.q).T.to(eta)

@@ -106,7 +106,7 @@ def fit(model: nn.Module, loss: Loss, batch: object, settings: FitSettings) -> F
 
 @dataclass(frozen=True, eq=False)
 class DerivativeBatch:
-    """Derivatives with everything that does not depend on the weights computed once."""
+    """Derivatives along the data's directions, all that does not depend on the weights done."""
 
     h: Float[Tensor, "sample invariant"]
     jacobian: Float[Tensor, "sample invariant d"]
@@ -115,14 +115,15 @@ class DerivativeBatch:
 
 
 def prepare(model: IntegrableNetwork, data: Derivatives) -> DerivativeBatch:
-    """Invariants, ∂h/∂η, and μ less the reference's share."""
+    """Invariants, ∂h/∂η, and μ less the reference's share, both along the data's directions."""
     eta = data.eta.detach().requires_grad_()
     h = model.system.invariants(eta)
     columns = [
         torch.autograd.grad(h[:, k].sum(), eta, retain_graph=True)[0] for k in range(h.shape[1])
     ]
-    residual = data.mu - model.reference.gradient(data.eta)
-    return DerivativeBatch(h.detach(), torch.stack(columns, 1), residual.detach(), 1 / data.sigma)
+    residual = data.along(data.mu - model.reference.gradient(data.eta))
+    jacobian = data.along(torch.stack(columns, 1))
+    return DerivativeBatch(h.detach(), jacobian, residual.detach(), 1 / data.sigma)
 
 
 OUTLIER = 3.0

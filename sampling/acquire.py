@@ -6,16 +6,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from idnn.data import Derivatives
 from idnn.equilibrium import TieLine, TieLineEstimate
 from idnn.free_energy import FreeEnergy, chemical_potential
 from idnn.network import IntegrableNetwork
 from idnn.order_parameters import System, ordered_partly
 
-MARGIN = 0.005
+MARGIN = 5e-5
 """Site fractions aimed at lie in [MARGIN, 1 − MARGIN]: nearer to 0 and 1 only f_ideal varies."""
 
-SCATTER = 0.03
-"""Standard deviation of site fractions around a line that is sampled on purpose."""
+SCATTER = (0.003, 0.03)
+"""Standard deviation of arcsin √x around a line that is sampled on purpose, between these and each
+point's own. In this measure an ideal solution fluctuates by the same amount at any site fractions;
+the wells of a strongly ordered crystal are much narrower than the places where they might lie."""
 
 REACH = 0.04
 """Distance in η within which one point of a batch makes the next one less worth."""
@@ -68,19 +71,33 @@ def near_tie_line(
     return _scattered(system, (1 - share) * ends[0] + share * ends[1], generator)
 
 
+def expected_error(
+    system: System, data: Derivatives, eta: Float[Tensor, "sample d"]
+) -> Float[Tensor, "sample d"]:
+    """σ of μ that sampling at η would leave (eV/site): that of the nearest point, in invariants."""
+    distance = torch.cdist(system.invariants(eta), system.invariants(data.eta))
+    nearest = data.sigma[distance.argmin(1)]
+    return nearest.square().mean(-1, keepdim=True).sqrt().expand_as(eta)
+
+
 def disagreement(
-    network: IntegrableNetwork, eta: Float[Tensor, "sample d"]
+    network: IntegrableNetwork, eta: Float[Tensor, "sample d"], sigma: Float[Tensor, "sample d"]
 ) -> Float[Tensor, " sample"]:
-    """Root mean square over components of the committee's standard deviation of μ (eV/site)."""
+    """What measuring μ with error σ would take off the committee's variance of it, (eV/site)².
+
+    var²/(var + σ²), the mean over components: no more than that can be learned where boxes of
+    different size disagree.
+    """
     with torch.no_grad():
-        return network.gradients(eta).var(0).mean(-1).sqrt()
+        variance = network.gradients(eta).var(0)
+    return (variance.square() / (variance + sigma.square())).mean(-1)
 
 
 def tie_line_gain(
     network: IntegrableNetwork,
     tie_line: TieLineEstimate,
     eta: Float[Tensor, "sample d"],
-    sigma: float,
+    sigma: Float[Tensor, "sample d"],
 ) -> Float[Tensor, " sample"]:
     """Expected share of the tie-line's variance that a measurement of μ at η would remove.
 
@@ -97,7 +114,7 @@ def tie_line_gain(
     mu = mu - mu.mean(0)
     degrees = len(ends) - 1
     covariance = torch.einsum("me,mnd->end", ends, mu) / degrees
-    removed = covariance.square() / (mu.square().sum(0) / degrees + sigma**2)
+    removed = covariance.square() / (mu.square().sum(0) / degrees + sigma.square())
     return (removed.sum(-1) / ends.var(0).clamp_min(1e-30)[:, None]).sum(0)
 
 
@@ -136,5 +153,8 @@ def _scattered(
     system: System, x: Float[Tensor, "sample d"], generator: torch.Generator
 ) -> Float[Tensor, "sample d"]:
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    folded = 1 - (1 - (x + SCATTER * noise).abs()).abs()
-    return system.order_parameters(folded.clamp(MARGIN, 1 - MARGIN))
+    least, most = SCATTER
+    share = torch.rand(len(x), 1, generator=generator, dtype=x.dtype)
+    width = least * (most / least) ** share
+    scattered = (x.sqrt().arcsin() + width * noise).sin().square()
+    return system.order_parameters(scattered.clamp(MARGIN, 1 - MARGIN))

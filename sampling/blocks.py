@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, UInt8
 from idnn.units import BOLTZMANN_EV
 from sampling.lattice import Supercell
 
-_BEYOND = 3.0
+LARGEST_EXCESS = 3.0
+"""Times a homogeneous state's variance beyond which octants differ as phases do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def block_variance(
     excess = np.full(len(observed), np.inf)
     ratio = np.linalg.solve(predicted[homogeneous], observed[homogeneous])
     excess[homogeneous] = np.linalg.eigvals(ratio).real.max(-1)
-    return BlockVariance(observed, predicted, excess, excess > _BEYOND)
+    return BlockVariance(observed, predicted, excess, excess > LARGEST_EXCESS)
 
 
 def _octants(

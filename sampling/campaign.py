@@ -122,6 +122,7 @@ class _Learned:
 
     network: IntegrableNetwork
     estimate: TieLineEstimate | None
+    data: Derivatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +165,14 @@ class _Loop:
                 composition=self.settings.ensemble.composition,
                 pool=self._spread(POOL, seed=0),
             )
-        return _Learned(network, estimate), judgement
+        return _Learned(network, estimate, data), judgement
 
     def _learned(self, index: int) -> _Learned:
         """What a finished round left behind."""
         with self.clock.stage("training"):
             network = self._model(index, None)
-        return _Learned(network, solution_tie_line(network, self.settings.ensemble.composition))
+        estimate = solution_tie_line(network, self.settings.ensemble.composition)
+        return _Learned(network, estimate, self._data(index))
 
     def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
         first = len(self.store.proposals())
@@ -204,7 +206,8 @@ class _Loop:
         settings, system = self.settings, self.settings.system
         lines = acquire.along_prototypes(system, settings.ensemble.composition, POOL, seed)
         everywhere = torch.cat([self._spread(POOL, seed), lines])
-        worth = acquire.disagreement(learned.network, everywhere)
+        expected = acquire.expected_error(system, learned.data, everywhere)
+        worth = acquire.disagreement(learned.network, everywhere, expected)
         batch = settings.active_learning.batch
         goal = self._for_tie_line(learned, seed)
         general = acquire.choose(everywhere, worth, batch - len(goal))
@@ -216,10 +219,10 @@ class _Loop:
         if estimate is None:
             return torch.empty(0, system.dimension, dtype=torch.float64)
         near = acquire.near_tie_line(system, estimate.mean, POOL, seed)
-        sigma = float(derivatives(self.store.labels().values(), system.dimension).sigma.median())
+        sigma = acquire.expected_error(system, learned.data, near)
         gain = acquire.tie_line_gain(network, estimate, near, sigma)
         if not (gain > 0).any():
-            gain = acquire.disagreement(network, near)
+            gain = acquire.disagreement(network, near, sigma)
         count = round(learning.batch * learning.tie_line_share)
         return near[acquire.choose(near, gain, count)]
 
@@ -269,7 +272,7 @@ class _Loop:
                 for point, content in self.store.labels().items()
                 if rounds[point] == index or (not only and rounds[point] < index)
             ],
-            self.settings.system.dimension,
+            self.settings.system,
         )
 
     def _model(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:

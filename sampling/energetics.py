@@ -50,7 +50,7 @@ def read_campaign_energies(settings: CampaignSettings) -> EnergySet:
 
 def _require_room(settings: CampaignSettings, lattice: ParentLattice) -> None:
     """Refuse a box in which a cluster of any candidate would meet its own image."""
-    cells = settings.ensemble.cells
+    cells = settings.ensemble.cells[0]
     box = Supercell(settings.system, cells)
     for cutoffs in settings.expansion.cutoffs:
         between = [
@@ -66,7 +66,7 @@ def _require_room(settings: CampaignSettings, lattice: ParentLattice) -> None:
         needed = box.smallest_cells(np.concatenate(between))
         if cells < needed:
             raise ValueError(
-                f"`ensemble.cells` must be at least {needed} for the clusters of "
+                f"`ensemble.cells` must begin with {needed} or more for the clusters of "
                 f"`expansion.cutoffs` {list(cutoffs)}; it is {cells}: a cluster would meet its "
                 "own periodic image."
             )

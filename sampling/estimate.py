@@ -59,7 +59,8 @@ def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> Ergodi
     walker_means = records.mean(-3)
     between = walker_means.var(-2, ddof=1)
     tau = autocorrelation_time(records)
-    lost = _share_of_mean(tau, samples)
+    # Records that alternate count as independent ones: walkers need not agree better than that.
+    lost = _share_of_mean(np.maximum(tau, 0.5), samples)
     within = records.var(-3).mean(-2) * lost / (1 - lost)
     ergodic = between <= within * chdtri(walkers - 1, _CHANCE) / (walkers - 1)
     variance = np.where(ergodic, np.maximum(between, within) / walkers, between)
@@ -94,7 +95,9 @@ def autocorrelation_time(
     carry the sum below zero.
     """
     samples = records.shape[-3]
-    deviation = np.moveaxis(records - records.mean(-3, keepdims=True), -3, -1)
+    # Counted from a record, not from zero: of numbers that never change nothing is left to round.
+    deviation = records - records[..., :1, :, :]
+    deviation = np.moveaxis(deviation - deviation.mean(-3, keepdims=True), -3, -1)
     spectrum = np.abs(np.fft.rfft(deviation, 2 * samples)) ** 2
     covariance = np.fft.irfft(spectrum.sum(-3), 2 * samples)[..., :samples]
     covariance /= samples - np.arange(samples)
@@ -132,8 +135,20 @@ def chemical_potential(samples: Samples) -> Estimate:
     `hessian` is.
     """
     mean = samples.eta.mean((1, 2))
-    response = np.einsum("bmwi,bij->bmwj", samples.eta - mean[:, None, None], _stiffening(samples))
-    return Estimate(samples.umbrella.chemical_potential(mean), ergodic_mean(response).mean.stderr)
+    stderr = ergodic_mean(_misses(samples)).mean.stderr
+    return Estimate(samples.umbrella.chemical_potential(mean), stderr)
+
+
+def sublattice_stderr(samples: Samples) -> Float[np.ndarray, "batch d"]:
+    """Standard error of vᵀμ (eV per site) for the unit vectors v along sublattice fractions."""
+    directions = samples.umbrella.system.directions.numpy()
+    return ergodic_mean(_misses(samples) @ directions).mean.stderr
+
+
+def _misses(samples: Samples) -> Float[np.ndarray, "batch sample walker d"]:
+    """How far each record's share in (⟨η⟩, μ) lies from the curve."""
+    deviation = samples.eta - samples.eta.mean((1, 2), keepdims=True)
+    return np.einsum("bmwi,bij->bmwj", deviation, _stiffening(samples))
 
 
 def hessian(samples: Samples) -> Estimate:

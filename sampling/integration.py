@@ -18,9 +18,6 @@ from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 INFINITE_TEMPERATURE = -float(np.log(2))
 """G at β = 0, where every site holds either species."""
 
-INDEPENDENT = 0.5
-"""Autocorrelation time of independent records."""
-
 _RICHARDSON = 15.0
 """Twice the step makes the error of a fourth-order rule sixteen times as large."""
 
@@ -134,9 +131,7 @@ def _stationary(node: _Node, around: list[np.ndarray]) -> _Node:
     start = equilibration(needed)
     drop = int(start.drop)
     mean = ergodic_mean(needed[drop:])
-    # A τ below that of independent records is noise, and what it says of the spread is too.
-    agree = mean.ergodic | (mean.tau < INDEPENDENT)
-    sound = bool(start.reached and mean.long_enough.all() and agree.all())
+    sound = bool(start.reached and mean.long_enough.all() and mean.ergodic.all())
     return replace(node, records=node.records[drop:], sound=sound)
 
 

@@ -108,9 +108,15 @@ def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, fl
         return math.nan, math.nan
     with torch.no_grad():
         mu = network.gradients(fresh.eta)
-    error = (mu.mean(0) - fresh.mu).square().mean()
-    surplus = (error - fresh.sigma.square().mean()) / mu.var(0).mean().clamp_min(1e-30)
-    return float(error.sqrt()), float(surplus.clamp_min(1.0).sqrt())
+    error = mu.mean(0) - fresh.mu
+    weight = fresh.sigma.reciprocal().square()
+
+    def mean(square: Tensor) -> Tensor:
+        return (weight * square).mean()
+
+    spread = mean(fresh.along(mu).var(0)).clamp_min(1e-30)
+    surplus = (mean(fresh.along(error).square()) - 1) / spread
+    return _rms(error), float(surplus.clamp_min(1.0).sqrt())
 
 
 def solution_tie_line(

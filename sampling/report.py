@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ def gather(directory: Path) -> Findings:
         sessions=sessions,
         energetics=json.loads((directory / SUMMARY).read_text()),
         rounds=rounds,
-        data=derivatives(labels, network.system.dimension),
+        data=derivatives(labels, network.system),
         reasons=tuple(p.reason for p in points if is_known(stored[p.point])),
         labels=labels,
         network=network,
@@ -239,14 +240,14 @@ def _stable_wells(found: Findings) -> list[Well]:
     return wells(found.network, found.network.system, mu, composition=found.composition)
 
 
-def _sampling(found: Findings) -> dict[str, float]:
+def _sampling(found: Findings) -> dict[str, Any]:
     """Monte Carlo in numbers."""
-    settings, labels = found.settings["monte_carlo"], found.labels
-    sites = 4 * found.settings["ensemble"]["cells"] ** 3
-    sweeps = settings["sweeps"] + settings["burn_in"]
+    labels = found.labels
+    boxes = Counter(label["sites"] for label in labels)
     return {
-        "sites": sites,
-        "flips": len(labels) * settings["walkers"] * sweeps * sites,
+        "boxes": sorted(boxes.items()),
+        "homogeneous": sum(label["homogeneous"] for label in labels),
+        "flips": sum(label["flips"] for label in labels),
         "sigma": 1e3 * float(found.data.sigma.median()),
         "not_ergodic": sum(not label["ergodic"] for label in labels),
         "unknown": sum(not is_known(label) for label in labels),

@@ -88,8 +88,9 @@ class EnsembleTable(Table):
     """K."""
     composition: tuple[Fraction, Fraction]
     """Range of the second species that the free energy must cover."""
-    cells: Count = 4
-    """Box edge in ordered cells: 4 is 256 sites of fcc."""
+    cells: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 8)
+    """Box edges in ordered cells, ascending: 4 is 256 sites of fcc. A point is sampled in the first
+    two, and in a larger one where its state is homogeneous."""
     stiffness: tuple[Positive, ...]
     """φ of the bias per site Σφᵢ(ηᵢ−κᵢ)², eV, one per order parameter."""
 
@@ -105,6 +106,8 @@ class EnsembleTable(Table):
                 f"`ensemble.stiffness` must hold {need} values, one per order parameter of "
                 f"{self.system}; it holds {len(self.stiffness)}"
             )
+        if list(self.cells) != sorted(set(self.cells)):
+            raise ValueError(f"`ensemble.cells` must ascend; it is {list(self.cells)}")
         low, high = self.composition
         if not high - low >= NARROWEST:
             raise ValueError(
@@ -119,6 +122,7 @@ class MonteCarloTable(Table):
     walkers: Annotated[int, Field(ge=4, strict=True)] = 16
     """Independent chains per point; 64 run at the price of one, shared between points."""
     sweeps: Count = 2000
+    """In the smallest box; a larger one gets as many flips, but no fewer than 400 sweeps."""
     burn_in: Annotated[int, Field(ge=0, strict=True)] = 400
     stride: Count = 2
     """Sweeps per record."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from idnn.files import CannotWrite, DirectoryInUse
 
-FORMAT = "scalebridge-campaign-2"
+FORMAT = "scalebridge-campaign-3"
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);

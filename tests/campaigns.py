@@ -32,7 +32,7 @@ enumerate_up_to = 4
 [ensemble]
 temperature = 1000.0
 composition = [0.01, 0.12]
-cells = 3
+cells = [3]
 stiffness = [3.0, 3.0, 3.0, 3.0]
 [monte_carlo]
 walkers = 8

@@ -210,6 +210,33 @@ def test_a_floor_adds_in_quadrature():
     assert data.with_floor(4e-3).sigma.tolist() == [pytest.approx([5e-3] * 4, rel=1e-15)] * 5
 
 
+def test_errors_along_directions_weigh_and_perturb_mu_there():
+    eta = sobol_states(400, seed=2)
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    directions = directions / directions.norm(dim=0)
+    sigma = torch.tensor([1e-3, 1e-2, 0.1, 1.0], dtype=torch.float64).expand(400, 4)
+    data = Derivatives(eta, torch.zeros_like(eta), sigma, directions)
+    noise = torch.randn(400, 4, generator=generator, dtype=torch.float64)
+    moved = data.perturbed(noise)
+    torch.testing.assert_close(moved.mu @ directions, sigma * noise)
+    torch.testing.assert_close(data.along(moved.mu), sigma * noise)
+    network = IntegrableNetwork(FCC_L12, 1000.0, NetworkSettings(widths=(4,)), seeds=(0,))
+    batch, shifted = prepare(network, data), prepare(network, moved)
+    # The same network: residuals differ by what was added, in units of their σ by the noise.
+    torch.testing.assert_close((shifted.residual - batch.residual) * batch.weight, noise)
+    slopes = network.excess_gradients(batch.h, batch.jacobian)
+    plain = prepare(network, Derivatives(eta, data.mu, sigma))
+    expected = network.excess_gradients(plain.h, plain.jacobian) @ directions
+    torch.testing.assert_close(slopes, expected)
+
+
+def test_directions_that_are_not_unit_vectors_are_refused():
+    eta = sobol_states(5, seed=1)
+    with pytest.raises(ValueError, match=r"`\|directions\|` must lie in"):
+        Derivatives(eta, eta, torch.full_like(eta, 1.0), 2 * torch.eye(4, dtype=torch.float64))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from idnn.checkpoint import load, read_header
+from idnn.order_parameters import FCC_L12
 from sampling.__main__ import main
 from sampling.campaign import STORE, NothingSampled, run_campaign
 from sampling.energetics import SUMMARY, prepare_expansion, read_campaign_energies
@@ -74,7 +75,7 @@ def test_the_model_is_the_last_round_s_and_fits_its_points(finished):
     model = finished / "model.safetensors"
     assert model.read_bytes() == (finished / "models" / "round-1.safetensors").read_bytes()
     network, store = load(model), Store(finished / STORE)
-    data = derivatives(store.labels().values(), 4)
+    data = derivatives(store.labels().values(), FCC_L12)
     rounds = store.rounds()
     store.close()
     with torch.no_grad():
@@ -291,9 +292,15 @@ def test_a_directory_of_other_energies_is_refused(copy, capsys):
 
 
 def test_a_point_whose_mu_is_unknown_is_left_out_of_training():
-    known = {"eta": [0.1] * 4, "mu": [0.2] * 4, "mu_stderr": [0.01] * 4}
-    data = derivatives([known, known | {"mu": [None] * 4}, known | {"mu_stderr": [None] * 4}], 4)
-    assert len(data) == 1
+    names = ("eta", "mu", "sublattice_stderr", "size_error")
+    known = dict(zip(names, ([0.1] * 4, [0.2] * 4, [0.03] * 4, [0.04] * 4), strict=True))
+    unknown = [known | {name: [0.1, None, 0.1, 0.1]} for name in names[1:]]
+    data = derivatives([known, *unknown], FCC_L12)
+    assert data.eta.tolist() == [[0.1] * 4]
+    # What a sample leaves open and what the box does, in quadrature, along sublattice fractions.
+    assert data.sigma.tolist() == [[pytest.approx(0.05)] * 4]
+    change = FCC_L12.order_parameters(torch.eye(4, dtype=torch.float64)).T
+    assert torch.equal(data.directions, change / change.norm(dim=0))
 
 
 def unknown_from(finished, folder, first):

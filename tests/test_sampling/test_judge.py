@@ -96,9 +96,7 @@ def test_an_unknown_tie_line_is_not_within(changes):
 
 def test_a_round_without_a_point_to_judge_by_is_of_unknown_error():
     previous = NoisyCommittee(error=0.01, spread=0.01)
-    rmse, factor = calibrate(
-        previous, derivatives([{"mu": [None] * 4, "mu_stderr": [None] * 4}], 4)
-    )
+    rmse, factor = calibrate(previous, derivatives([{"mu": [None] * 4}], FCC_L12))
     assert math.isnan(rmse)
     assert math.isnan(factor)
     unknown = replace(JUDGEMENT, unseen_rmse=rmse, calibration=factor, sigma_mu=factor * 0.001)

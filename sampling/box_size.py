@@ -1,0 +1,67 @@
+"""What μ owes to the size of its box, from two boxes under one bias."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from idnn.order_parameters import System
+from idnn.units import BOLTZMANN_EV
+from sampling.estimate import Estimate
+from sampling.labelled_point import LabelledPoint
+
+
+def in_a_larger_box(
+    small: LabelledPoint, large: LabelledPoint, system: System, temperature: float
+) -> LabelledPoint:
+    """The larger box's label, its μ extrapolated to an infinite one.
+
+    In a homogeneous state a box of N sites adds a/N + O(1/N²) to μ at a given ⟨η⟩; of the
+    difference between N and N′ > N, a share r = N/(N′ − N) is still in the larger. What the next
+    order leaves, about N/N′ of the correction, is kept as an error.
+    """
+    difference = _difference(small, large, system, temperature)
+    share = small.sites / (large.sites - small.sites)
+    correction = share * difference
+    errors = {
+        name: np.hypot((1 + share) * of_large, share * of_small)
+        for name, of_large, of_small in (
+            ("mu", large.mu.stderr, small.mu.stderr),
+            ("sublattice", large.sublattice_stderr, small.sublattice_stderr),
+        )
+    }
+    return replace(
+        large,
+        mu=Estimate(large.mu.value + correction, errors["mu"]),
+        correction=large.correction + correction,
+        sublattice_stderr=errors["sublattice"],
+        size_error=small.sites / large.sites * np.abs(correction @ system.directions.numpy()),
+    )
+
+
+def differing_from(
+    other: LabelledPoint, kept: LabelledPoint, system: System, temperature: float
+) -> LabelledPoint:
+    """The kept label, in error by as much as the other box differs, the same in all directions."""
+    difference = _difference(kept, other, system, temperature) @ system.directions.numpy()
+    return replace(kept, size_error=np.full_like(difference, np.sqrt(np.mean(difference**2))))
+
+
+def _difference(
+    one: LabelledPoint, other: LabelledPoint, system: System, temperature: float
+) -> Float[np.ndarray, " d"]:
+    """Of μ at the other's ⟨η⟩, to which H carries the first; its ideal share goes exactly.
+
+    A dilute sublattice's μ is logarithmic in its fraction, which may differ by half between boxes.
+    """
+    inverse = np.linalg.inv(system.q.numpy())
+    x, y = inverse @ one.eta.value, inverse @ other.eta.value
+    thermal = BOLTZMANN_EV * temperature / len(x)
+
+    def ideal(fractions: np.ndarray) -> np.ndarray:
+        return thermal * (np.log(fractions) - np.log1p(-fractions)) @ inverse
+
+    curvature = np.where(np.isfinite(one.hessian.value), one.hessian.value, other.hessian.value)
+    excess = curvature - inverse.T @ np.diag(thermal / (x * (1 - x))) @ inverse
+    carried = one.mu.value + ideal(y) - ideal(x) + excess @ (other.eta.value - one.eta.value)
+    return other.mu.value - carried

@@ -1,0 +1,88 @@
+"""What μ owes to the size of its box: exact for a term in 1/N, and none for equal boxes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from boxes import Q, ideal_gas
+
+from idnn.order_parameters import FCC_L12
+from idnn.units import BOLTZMANN_EV
+from sampling.box_size import differing_from, in_a_larger_box
+from sampling.ensemble import Schedule
+from sampling.estimate import Estimate
+from sampling.label import LabelTask, label
+
+CURVATURE = np.diag([2.0, 1.0, 3.0, 0.5]) + 0.1
+SLOPE = np.array([2.0, -1.0, 0.5, 0.0])
+"""a of μ = μ∞ + a/N (eV)."""
+
+
+@pytest.fixture(scope="module")
+def template():
+    eta = np.full((1, 4), 0.1) @ Q.T
+    task = LabelTask(
+        expansion=ideal_gas(), system="fcc-L12", cells=(3,), temperature=1000.0, centre=eta,
+        stiffness=np.full((1, 4), 3.0), point_seeds=(0,), seed=1,
+        schedule=Schedule(walkers=4, sweeps=40, burn_in=0),
+    )  # fmt: skip
+    return label(task)[0]
+
+
+def mu_of(eta):
+    """Ideal mixing at 1000 K and a part that is linear in η."""
+    x = np.linalg.solve(Q, eta)
+    thermal = BOLTZMANN_EV * 1000 / 4
+    return thermal * np.log(x / (1 - x)) @ np.linalg.inv(Q) + CURVATURE @ eta
+
+
+def boxed(template, sites, eta, stderr):
+    """A label whose excess μ is linear in η and in 1/N."""
+    mu = mu_of(eta) + SLOPE / sites
+    x = np.linalg.solve(Q, eta)
+    inverse = np.linalg.inv(Q)
+    ideal = inverse.T @ np.diag(BOLTZMANN_EV * 250 / (x * (1 - x))) @ inverse
+    return replace(
+        template,
+        eta=Estimate(eta, np.zeros(4)),
+        mu=Estimate(mu, np.full(4, stderr)),
+        sublattice_stderr=np.full(4, stderr),
+        correction=np.zeros(4),
+        mu_raw=mu,
+        hessian=Estimate(CURVATURE + ideal, np.zeros((4, 4))),
+        sites=sites,
+    )
+
+
+def test_a_term_in_one_over_n_is_removed_exactly(template):
+    near, far = np.array([0.12, 0.0, 0.01, 0.0]), np.array([0.14, 0.01, 0.0, -0.02])
+    small, large = boxed(template, 108, near, 3e-3), boxed(template, 256, far, 4e-3)
+    found = in_a_larger_box(small, large, FCC_L12, 1000.0)
+    np.testing.assert_allclose(found.mu.value, mu_of(far), rtol=1e-12)
+    np.testing.assert_allclose(found.mu_raw + found.correction, found.mu.value, rtol=1e-12)
+    share = 108 / 148
+    expected = np.hypot((1 + share) * 4e-3, share * 3e-3)
+    np.testing.assert_allclose(found.mu.stderr, expected)
+    np.testing.assert_allclose(found.sublattice_stderr, expected)
+    # The next order is N/N′ of what was removed, along each sublattice.
+    removed = (SLOPE / 256) @ FCC_L12.directions.numpy()
+    np.testing.assert_allclose(found.size_error, 108 / 256 * np.abs(removed), rtol=1e-12)
+
+
+def test_a_box_that_differs_adds_its_difference_to_the_error_alone(template):
+    at = np.array([0.12, 0.0, 0.01, 0.0])
+    kept, other = boxed(template, 108, at, 3e-3), boxed(template, 256, at + 0.01, 4e-3)
+    found = differing_from(other, kept, FCC_L12, 1000.0)
+    difference = SLOPE * (1 / 256 - 1 / 108) @ FCC_L12.directions.numpy()
+    np.testing.assert_allclose(found.size_error, np.sqrt(np.mean(difference**2)), rtol=1e-9)
+    assert np.array_equal(found.mu.value, kept.mu.value)
+    assert np.array_equal(found.sublattice_stderr, kept.sublattice_stderr)
+
+
+def test_without_a_curvature_of_its_own_a_point_is_carried_by_the_other_s(template):
+    at = np.array([0.12, 0.0, 0.01, 0.0])
+    small, large = boxed(template, 108, at, 1e-3), boxed(template, 256, at + 0.01, 1e-3)
+    unknown = replace(small, hessian=Estimate(np.full((4, 4), np.nan), np.full((4, 4), np.nan)))
+    found = in_a_larger_box(unknown, large, FCC_L12, 1000.0)
+    # H of the wrong ⟨η⟩: off by the ideal curvature's change, second order in the step of 0.01.
+    np.testing.assert_allclose(found.mu.value, mu_of(at + 0.01), atol=5e-3)
