@@ -233,8 +233,9 @@ def _require_room(offsets: list[np.ndarray], supercell: Supercell) -> None:
     distances = [rows[:, i] for rows in offsets for i in range(rows.shape[1])]
     if not distances:
         return
-    needed = supercell.smallest_cells(np.concatenate(distances))
-    if supercell.cells < needed:
+    vectors = np.concatenate(distances)
+    if supercell.has_period(vectors):
+        needed = supercell.smallest_cells(vectors)
         raise ValueError(
             f"`cells` must be at least {needed} for these clusters; it is {supercell.cells}: a "
             "cluster would meet its own periodic image."

@@ -60,9 +60,9 @@ def test_a_cluster_that_would_meet_its_image_is_refused_with_the_size_needed():
     with pytest.raises(ValueError, match="`cells` must be at least 2 for these clusters; it is 1"):
         ClusterHamiltonian.on(EXPANSION, Supercell(FCC_L12, 1))
     long_pair = expansion_from([[[(0, 0, 0), (-3, 3, 3)]]], [0.0, 0.1])
-    with pytest.raises(ValueError, match="`cells` must be at least 2"):
+    with pytest.raises(ValueError, match="`cells` must be at least 4"):
         ClusterHamiltonian.on(long_pair, Supercell(FCC_L12, 1))
-    with pytest.raises(ValueError, match="must be at least 4"):
+    with pytest.raises(ValueError, match="must be at least 7"):
         ClusterHamiltonian.on(
             expansion_from([[[(0, 0, 0), (-6, 6, 6)]]], [0.0, 0.1]), Supercell(FCC_L12, 3)
         )
