@@ -15,26 +15,23 @@ from sampling.hamiltonian import ClusterHamiltonian
 from sampling.kernels.draws import exponential, shuffle, xoshiro128pp
 from sampling.kernels.fields import neighbours
 from sampling.kernels.prefetch import prefetch
+from sampling.kernels.vectors import LANES, count_odd, weighted_sum
 from sampling.kernels.walkers import Records, Walkers, in_threads
 
-LANES = 64
 _CACHE_LINE = 16  # Numbers of 32 bits.
 _LANES = np.uint64(LANES)  # Unsigned indices spare the test for negative ones in every loop.
 NAME = "numba-metropolis-1"
 
-_UNROLLED = {2: 6, 3: 3, 4: 2}
-"""Rows of one order added up per pass: six neighbours each time."""
-
 
 class Tables(NamedTuple):
-    """A Hamiltonian as the kernel reads it; site N is an empty one that fills up rows.
+    """A Hamiltonian as the kernel reads it.
 
     Attributes:
         near: distinct neighbours of each site, uint32 [site, neighbour].
         others: other sites of every cluster, orbit after orbit, as neighbour numbers, uint32
-            [entry]; the number after the last stands for site N.
+            [entry].
         order: sites per cluster, int64 [orbit].
-        rows: clusters around a site, the fillers included, int64 [orbit].
+        rows: clusters around a site, int64 [orbit].
         slope: flip cost per odd cluster, in quanta, int32 [orbit].
         offset: flip cost of a site all of whose clusters are even, in quanta.
         quantum: eV.
@@ -57,7 +54,7 @@ class Pack(NamedTuple):
     """State and conditions of 64 walkers; changed in place.
 
     Attributes:
-        occupation: uint8 [site + 1, lane].
+        occupation: uint8 [site, lane].
         filled: occupied sites of each sublattice, exact, float32 [sublattice, lane].
         energy: int64 quanta [lane].
         accepted: int64 [lane].
@@ -84,9 +81,6 @@ def tables(hamiltonian: ClusterHamiltonian) -> Tables:
     orbits = [orbit for orbit in hamiltonian.orbits if orbit.order > 1]
     near, number = neighbours(hamiltonian, orbits)
     others = [[[number[int(site)] for site in row] for row in orbit.others[0]] for orbit in orbits]
-    for rows, orbit in zip(others, orbits, strict=True):
-        filler = [len(number)] * (orbit.order - 1)
-        rows += [filler] * (-len(rows) % _UNROLLED.get(orbit.order, 1))
     count = np.array([len(rows) for rows in others], dtype=np.int64)
     return Tables(
         near=near,
@@ -142,7 +136,7 @@ class Lanes:
             energy = np.zeros((samples, LANES), np.int64)
             run(known, pack, order, order_state, burn_in, stride, filled, energy)
             lanes = mine.stop - first
-            walkers.occupation[mine] = pack.occupation[:-1, :lanes].T
+            walkers.occupation[mine] = pack.occupation[:, :lanes].T
             walkers.state[mine] = pack.state[:, :lanes].T
             records.filled[mine] = np.moveaxis(filled[..., :lanes], -1, 0)
             records.energy[mine] = energy[:, :lanes].T
@@ -163,7 +157,7 @@ def _pack(hamiltonian: ClusterHamiltonian, walkers: Walkers, lane: np.ndarray) -
         return np.ascontiguousarray(np.moveaxis(values, 0, -1), dtype=kind)
 
     return Pack(
-        occupation=lanes_last(np.pad(occupation, ((0, 0), (0, 1))), np.uint8),
+        occupation=lanes_last(occupation, np.uint8),
         filled=lanes_last(box.filled(occupation), np.float32),
         energy=hamiltonian.energy_quanta(occupation),
         accepted=np.zeros(LANES, np.int64),
@@ -220,15 +214,13 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
     state = pack.state.reshape(-1)
     offset, slope, self_term = pack.offset, pack.slope, pack.self_term
     energy, accepted, beta = pack.energy, pack.accepted, pack.beta
+    sublattices = np.int64(pack.filled.shape[0])
     count = np.empty(LANES, tables.tally.dtype)
     cost = np.empty(LANES, np.int32)
     bias = np.empty(LANES, np.float32)
     random = np.empty(LANES, np.uint32)
     step = np.empty(LANES, np.int32)
-    parity = np.empty(LANES, np.uint8)
     flat, degree = tables.near.reshape(-1), np.uint64(tables.near.shape[1])
-    lane_of = np.empty(degree + np.uint64(1), np.uint64)
-    lane_of[degree] = np.uint64(len(order)) * _LANES
     for position in range(len(order)):
         site = order[position]
         # In a large box neighbours lie beyond the second cache: ask for the next site's early.
@@ -239,12 +231,11 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
         near = tables.near[site]
         for n in range(degree):
             prefetch(occupation, np.uint64(coming[n]) * _LANES)
-            lane_of[n] = np.uint64(near[n]) * _LANES
         own = np.uint64(site) * _LANES
         sublattice = tables.sublattice[site]
         mine = np.uint64(sublattice) * _LANES
-        _filling_cost(tables, lane_of, occupation, count, parity, cost)
-        _filling_bias(offset[sublattice], slope[sublattice], filled, bias)
+        _filling_cost(tables, near, occupation, count, cost)
+        weighted_sum(offset[sublattice], slope[sublattice], filled, sublattices, bias)
         alone = self_term[sublattice]
         xoshiro128pp(state, random)
         # Small loops over few arrays each: LLVM gives up on one loop over all of them.
@@ -274,106 +265,25 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
 @njit(inline="always", nogil=True, error_model="numpy")
 @no_type_check
 def _filling_cost(
-    tables: Tables,
-    lane_of: np.ndarray,
-    occupation: np.ndarray,
-    count: np.ndarray,
-    parity: np.ndarray,
-    cost: np.ndarray,
+    tables: Tables, near: np.ndarray, occupation: np.ndarray, count: np.ndarray, cost: np.ndarray
 ) -> None:
-    """Energy in quanta of filling an empty site whose neighbours begin at these lanes."""
-    begin = 0
+    """Energy in quanta of filling an empty site with these neighbours."""
+    begin = np.int64(0)
     for i in range(_LANES):
         cost[i] = tables.offset
     for orbit in range(len(tables.order)):
         others = tables.order[orbit] - 1
         end = begin + tables.rows[orbit] * others
-        for i in range(_LANES):
-            count[i] = 0
-        if others <= 3:
-            _count_odd_unrolled(occupation, lane_of, tables.others, begin, end, others, count)
+        # A number of sites that the compiler knows is counted without an inner loop.
+        if others == 1:
+            count_odd(occupation, near, tables.others, begin, end, np.int64(1), count)
+        elif others == 2:
+            count_odd(occupation, near, tables.others, begin, end, np.int64(2), count)
+        elif others == 3:
+            count_odd(occupation, near, tables.others, begin, end, np.int64(3), count)
         else:
-            _count_odd(occupation, lane_of, tables.others, begin, end, others, parity, count)
+            count_odd(occupation, near, tables.others, begin, end, others, count)
         begin = end
         slope = tables.slope[orbit]
         for i in range(_LANES):
             cost[i] += np.int32(slope * np.int32(count[i]))
-
-
-@njit(inline="always", nogil=True, error_model="numpy")
-@no_type_check
-def _count_odd_unrolled(
-    occupation: np.ndarray,
-    lane_of: np.ndarray,
-    entries: np.ndarray,
-    begin: int,
-    end: int,
-    others: int,
-    count: np.ndarray,
-) -> None:
-    """Add the clusters with an odd number of filled other sites: one, two or three others."""
-    for first in range(begin, end, 6):
-        a = lane_of[entries[first]]
-        b = lane_of[entries[first + 1]]
-        c = lane_of[entries[first + 2]]
-        d = lane_of[entries[first + 3]]
-        e = lane_of[entries[first + 4]]
-        f = lane_of[entries[first + 5]]
-        if others == 1:
-            for i in range(_LANES):
-                count[i] += (
-                    (occupation[a + i] + occupation[b + i])
-                    + (occupation[c + i] + occupation[d + i])
-                    + (occupation[e + i] + occupation[f + i])
-                )
-        elif others == 2:
-            for i in range(_LANES):
-                count[i] += (
-                    (occupation[a + i] ^ occupation[b + i])
-                    + (occupation[c + i] ^ occupation[d + i])
-                    + (occupation[e + i] ^ occupation[f + i])
-                )
-        else:
-            for i in range(_LANES):
-                count[i] += (occupation[a + i] ^ occupation[b + i] ^ occupation[c + i]) + (
-                    occupation[d + i] ^ occupation[e + i] ^ occupation[f + i]
-                )
-
-
-@njit(inline="always", nogil=True, error_model="numpy")
-@no_type_check
-def _count_odd(
-    occupation: np.ndarray,
-    lane_of: np.ndarray,
-    entries: np.ndarray,
-    begin: int,
-    end: int,
-    others: int,
-    parity: np.ndarray,
-    count: np.ndarray,
-) -> None:
-    """Add the clusters with an odd number of filled other sites: any number of others."""
-    for first in range(begin, end, others):
-        for i in range(_LANES):
-            parity[i] = 0
-        for k in range(first, first + others):
-            a = lane_of[entries[k]]
-            for i in range(_LANES):
-                parity[i] ^= occupation[a + i]
-        for i in range(_LANES):
-            count[i] += parity[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def _filling_bias(
-    offset: np.ndarray, slope: np.ndarray, filled: np.ndarray, bias: np.ndarray
-) -> None:
-    """Umbrella energy (eV) of one more filled site, without its self term."""
-    for i in range(_LANES):
-        bias[i] = offset[i]
-    for other in range(slope.shape[0]):
-        theirs = np.uint64(other) * _LANES
-        weight = slope[other]
-        for i in range(_LANES):
-            bias[i] += weight[i] * filled[theirs + i]
