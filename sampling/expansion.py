@@ -78,7 +78,8 @@ class ClusterExpansion:
         provenance: method, data and settings behind the numbers.
 
     Raises:
-        ValueError: an entry is not finite, shapes disagree, or the species are not two.
+        ValueError: an entry is not finite, shapes disagree, the primitive cell is flat, or the
+            species are not two.
     """
 
     species: tuple[str, str]
@@ -95,6 +96,11 @@ class ClusterExpansion:
         for name in ("primitive_cell", "basis", "eci", "covariance"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"`{name}` must be finite; it is {getattr(self, name).tolist()}.")
+        if not abs(np.linalg.det(self.primitive_cell)) > 0:
+            raise ValueError(
+                "`primitive_cell` must have independent rows; it is "
+                f"{self.primitive_cell.tolist()}."
+            )
         if len(self.eci) != len(self.orbits) + 1:
             raise ValueError(
                 f"`eci` must hold the constant and one value per orbit ({len(self.orbits) + 1}); "

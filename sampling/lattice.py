@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Float, Int, Integer
 
 from idnn.order_parameters import System
 
@@ -17,13 +17,14 @@ class Supercell:
 
     One number stands for all three edges; three make an elongated box.
 
-    The sublattices are the cosets of the primitive lattice modulo the ordered cell, in the
-    lexicographic order of their representatives in the Hermite normal form; the first holds the
-    origin. Sites are numbered sublattice by sublattice.
+    The sublattices are the sites of the ordered cell: for each site of the primitive cell in turn,
+    the cosets of the primitive lattice modulo the ordered cell, in the lexicographic order of their
+    representatives in the Hermite normal form; the first holds the origin. Sites are numbered
+    sublattice by sublattice.
 
     Raises:
-        ValueError: `cells` is not one or three whole numbers from one on, or the system has more
-            order parameters than sublattices.
+        ValueError: `cells` is not one or three whole numbers from one on, or the system has not one
+            order parameter per sublattice.
     """
 
     system: System
@@ -37,11 +38,11 @@ class Supercell:
             )
         if min(edges) < 1:
             raise ValueError(f"`cells` must be at least 1; it is {self.cells}.")
-        if len(self.representatives) != self.system.dimension:
+        sublattices = len(self.system.basis) * len(self.representatives)
+        if sublattices != self.system.dimension:
             raise ValueError(
                 f"`system` {self.system.name!r} has {self.system.dimension} order parameters but "
-                f"its `ordered_cell` holds {len(self.representatives)} primitive cells: they must "
-                "be equal, one site per primitive cell."
+                f"its `ordered_cell` holds {sublattices} sites: they must be equal."
             )
 
     @cached_property
@@ -56,21 +57,27 @@ class Supercell:
         return np.array(self.system.ordered_cell, dtype=np.int64)
 
     @cached_property
-    def representatives(self) -> Int[np.ndarray, "d 3"]:
-        """One primitive-lattice vector per sublattice."""
+    def representatives(self) -> Int[np.ndarray, "coset 3"]:
+        """The primitive-lattice vectors of the ordered cell."""
         diagonal = hermite_normal_form(self.ordered_cell).diagonal()
         return np.array(list(product(*map(range, diagonal))), dtype=np.int64)
 
     @cached_property
     def sites(self) -> Int[np.ndarray, "site 3"]:
-        """Every site as a primitive-lattice vector."""
+        """The primitive cell of each site, as a primitive-lattice vector."""
         cells = np.array(list(product(*map(range, self.edges)))) @ self.ordered_cell
-        return (self.representatives[:, None] + cells).reshape(-1, 3)
+        vectors = (self.representatives[:, None] + cells).reshape(-1, 3)
+        return np.tile(vectors, (len(self.system.basis), 1))
+
+    @cached_property
+    def basis(self) -> Int[np.ndarray, " site"]:
+        """Which of the primitive cell's sites each site is."""
+        return self.sublattice // len(self.representatives)
 
     @cached_property
     def sublattice(self) -> Int[np.ndarray, " site"]:
         """Sublattice of each site."""
-        return np.repeat(np.arange(len(self.representatives)), self.sites_per_sublattice)
+        return np.repeat(np.arange(self.system.dimension), self.sites_per_sublattice)
 
     @property
     def sites_per_sublattice(self) -> int:
@@ -82,14 +89,19 @@ class Supercell:
         by_sublattice = occupation.reshape(*occupation.shape[:-1], -1, self.sites_per_sublattice)
         return by_sublattice.sum(-1, dtype=np.int64)
 
-    def index(self, vectors: Int[np.ndarray, "*batch 3"]) -> Int[np.ndarray, "*batch"]:
-        """Number of the site at each primitive-lattice vector, periodic images included."""
+    def index(
+        self,
+        vectors: Int[np.ndarray, "*batch 3"],
+        basis: int | Int[np.ndarray, "*#batch"] = 0,
+    ) -> Int[np.ndarray, "*batch"]:
+        """Number of site `basis` of each primitive cell, periodic images included."""
         adjugate, volume = _adjugate(self.ordered_cell)
         coset = self._coset_of_residue[tuple(np.moveaxis(vectors @ adjugate % volume, -1, 0))]
         whole = (vectors - self.representatives[coset]) @ adjugate // volume
         x, y, z = np.moveaxis(whole % self.edges, -1, 0)
         a, b, c = self.edges
-        return ((coset * a + x) * b + y) * c + z
+        sublattice = basis * len(self.representatives) + coset
+        return ((sublattice * a + x) * b + y) * c + z
 
     def has_period(self, vectors: Int[np.ndarray, "vector 3"]) -> bool:
         """Whether any of these vectors leads from a site to its own image."""
@@ -133,6 +145,12 @@ def hermite_normal_form(matrix: Int[np.ndarray, "3 3"]) -> Int[np.ndarray, "3 3"
         rows[[column, pivot]] = rows[[pivot, column]]
         rows[column] *= np.sign(rows[column, column])
     return rows
+
+
+def shear(cell: Float[np.ndarray, "3 3"], reference: Float[np.ndarray, "3 3"]) -> float:
+    """Largest |stretch − 1| of the map from the reference to the cell at equal volume."""
+    scaled = [rows / np.cbrt(abs(np.linalg.det(rows))) for rows in (reference, cell)]
+    return float(np.abs(np.linalg.svd(np.linalg.solve(*scaled))[1] - 1).max())
 
 
 def _adjugate(matrix: Int[np.ndarray, "3 3"]) -> tuple[Int[np.ndarray, "3 3"], int]:

@@ -16,8 +16,7 @@ def colour(hamiltonian: ClusterHamiltonian) -> Int[np.ndarray, " site"]:
     cosets of a subgroup L that holds those are independent if no displacement between two sites of
     a cluster lies in L. The L of smallest index is found by listing Hermite normal forms. Where all
     L are too coarse (edges with few divisors), sites are coloured greedily, with at most one class
-    more than a site has conflicts in its sublattice. The other sublattices repeat the first one's
-    classes.
+    more than a site has conflicts in its sublattice. All sublattices have the same classes.
 
     On fcc L1₂ cells with n even, interactions within shell 1 need 4 classes, within shell 3
     eight, and within shells 4 and 5 sixteen. Mixing sublattices would save a few, 13 for 16 at
@@ -27,11 +26,15 @@ def colour(hamiltonian: ClusterHamiltonian) -> Int[np.ndarray, " site"]:
         ValueError: the clusters are not the same around every site.
     """
     box = hamiltonian.supercell
-    first = np.unique(
-        np.concatenate([[0], *[orbit.others[0].ravel() for orbit in hamiltonian.orbits]])
-    )
-    first = first[(first > 0) & (first < box.sites_per_sublattice)]
-    displacements = np.stack(np.unravel_index(first, box.edges), -1)
+    sites = box.sites_per_sublattice
+    beside = [
+        others[0].ravel() - s * sites
+        for orbit in hamiltonian.orbits
+        for s, others in enumerate(orbit.others)
+    ]
+    cells = np.unique(np.concatenate([[0], *beside]))
+    cells = cells[(cells > 0) & (cells < sites)]
+    displacements = np.stack(np.unravel_index(cells, box.edges), -1)
     one = _cosets(displacements, box.edges)
     if one is None:
         one = _greedy(displacements, box.edges)
@@ -48,15 +51,16 @@ def require_independent(
     Raises:
         ValueError: they do; the message names the first two sites.
     """
-    for orbit in hamiltonian.orbits:
-        clash = classes[orbit.others] == classes[:, None, None]
+    home = hamiltonian.supercell.sublattice
+    own = np.split(classes, hamiltonian.supercell.system.dimension)
+    for s, others in ((s, o) for orbit in hamiltonian.orbits for s, o in enumerate(orbit.others)):
+        clash = classes[others] == own[s][:, None, None]
         if clash.any():
-            site, row, k = np.argwhere(clash)[0]
+            cell, row, k = np.argwhere(clash)[0]
             raise ValueError(
                 "`classes` must give different classes to the sites of a cluster; sites "
-                f"{site} and {orbit.others[site, row, k]} share class {classes[site]}."
+                f"{s * len(own[s]) + cell} and {others[cell, row, k]} share class {own[s][cell]}."
             )
-    home = hamiltonian.supercell.sublattice
     pairs = np.unique(np.stack([classes, home]), axis=1)
     shared = np.flatnonzero(np.diff(pairs[0]) == 0)
     if len(shared):

@@ -5,8 +5,7 @@ from dataclasses import replace
 import jaxtyping
 import numpy as np
 import pytest
-from ase import Atoms
-from boxes import LAYERS, Q, all_states, boltzmann, short_ranged
+from boxes import LAYERS, Q, all_states, atoms_on, boltzmann, short_ranged
 from icet import ClusterExpansion as IcetExpansion
 
 from idnn.order_parameters import FCC_L12
@@ -39,13 +38,7 @@ def test_energies_and_flip_costs_equal_those_of_icet():
     hamiltonian = ClusterHamiltonian.on(expansion, box)
 
     def direct(occupation):
-        atoms = Atoms(
-            [lattice.species[k] for k in occupation],
-            positions=box.sites @ lattice.primitive_cell,
-            cell=np.diag(box.edges) @ box.ordered_cell @ lattice.primitive_cell,
-            pbc=True,
-        )
-        return len(occupation) * icet.predict(atoms)
+        return len(occupation) * icet.predict(atoms_on(box, lattice, occupation))
 
     occupation = np.random.default_rng(1).integers(0, 2, (1, 120)).astype(np.uint8)
     before = direct(occupation[0])

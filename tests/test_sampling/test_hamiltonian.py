@@ -74,7 +74,7 @@ def test_the_quantum_leaves_flip_costs_exact_in_32_bits():
             [orbit.clusters[..., :3] for orbit in EXPANSION.orbits], scale * EXPANSION.eci
         )
         hamiltonian = ClusterHamiltonian.on(scaled, Supercell(FCC_L12, 2))
-        largest = sum(4 * abs(o.quanta) * o.rows for o in hamiltonian.orbits)
+        largest = sum(4 * abs(o.quanta) * max(o.rows) for o in hamiltonian.orbits)
         assert 2**28 < largest <= 2**30 + 2**10
     assert ClusterHamiltonian.on(ideal_gas(), Supercell(FCC_L12, 1)).quantum == 1.0
 
@@ -110,10 +110,3 @@ def test_umbrella_force_is_minus_the_derivative_of_its_energy():
 def test_bad_umbrellas_are_refused(centre, stiffness, message):
     with pytest.raises(ValueError, match=message):
         Umbrella(FCC_L12, np.full((1, 4), centre), np.full((1, 4), stiffness))
-
-
-def test_an_expansion_with_several_sites_per_cell_is_refused():
-    two = expansion_from([], [0.0])
-    object.__setattr__(two, "basis", np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="`basis` of the expansion must hold one site"):
-        ClusterHamiltonian.on(two, Supercell(FCC_L12, 2))

@@ -90,5 +90,5 @@ def test_a_box_of_no_cells_is_refused():
 
 def test_a_system_with_other_than_one_sublattice_per_order_parameter_is_refused():
     wrong = replace(FCC_L12, ordered_cell=LAYERS.ordered_cell)
-    with pytest.raises(ValueError, match="4 order parameters but its `ordered_cell` holds 2"):
+    with pytest.raises(ValueError, match="4 order parameters but its `ordered_cell` holds 2 sites"):
         Supercell(wrong, 2)
