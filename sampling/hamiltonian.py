@@ -88,8 +88,8 @@ class ClusterHamiltonian:
         """The expansion's energies on the box.
 
         Raises:
-            ValueError: the expansion is of another lattice than the box, or a cluster meets its own
-                image in so small a box.
+            ValueError: the expansion is of another lattice than the box or of more than two species
+                per site, or a cluster meets its own image in so small a box.
         """
         _require_lattice(expansion, supercell.system)
         _require_room(expansion.orbits, supercell)
@@ -253,6 +253,12 @@ def _table(quanta: int, orbit: Orbit, around: list[np.ndarray], supercell: Super
 
 
 def _require_lattice(expansion: ClusterExpansion, system: System) -> None:
+    for site, names in enumerate(expansion.species):
+        if len(names) != 2:
+            raise ValueError(
+                f"`species` of the expansion must be two per site: Monte Carlo moves turn spins of "
+                f"±1; site {site} of the basis may hold {len(names)}, {', '.join(names)}."
+            )
     if len(expansion.basis) != len(system.basis):
         raise ValueError(
             f"`basis` of the expansion must hold the {len(system.basis)} sites of system "

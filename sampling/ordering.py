@@ -42,7 +42,7 @@ class Ordering:
     Attributes:
         supercell: rows are the supercell's vectors in primitive lattice vectors.
         sites: three primitive-cell offsets and the basis index of every site, [site, 4].
-        occupation: index into the species at every site: 0 the first, 1 the second.
+        occupation: index into the species at every site: 0 the first, 1 the second, and so on.
 
     Raises:
         ValueError: the supercell is singular, or `sites` does not list each of its sites once.
@@ -63,12 +63,15 @@ class Ordering:
                 f"`sites` must list every site of the supercell once: {volume} primitive cells of "
                 f"{bases} sites, but {len(self.sites)} sites of which {distinct} are distinct."
             )
-        if not np.isin(self.occupation, (0, 1)).all():
-            raise ValueError("`occupation` must hold 0 (first species) and 1 (second) only.")
+        if not (self.occupation >= 0).all():
+            raise ValueError(
+                "`occupation` must hold numbers of species, from 0 on; it holds "
+                f"{self.occupation.min()}."
+            )
 
     @property
     def fraction(self) -> float:
-        """Site fraction of the second species."""
+        """Site fraction of the second species of two."""
         return float(self.occupation.mean())
 
     def keys(self, sites: Int[np.ndarray, "*batch 4"]) -> Int[np.ndarray, "*batch"]:

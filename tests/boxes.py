@@ -118,7 +118,8 @@ D019 = plain_system(
 def expansion_on(lattice, orbits, eci):
     """An expansion of given orbits on a lattice."""
     return ClusterExpansion(
-        lattice.species, lattice.primitive_cell, lattice.basis, tuple(orbits),
+        (lattice.species,) * len(lattice.basis), lattice.primitive_cell, lattice.basis,
+        tuple(orbits),
         np.array(eci, dtype=float), np.zeros((len(eci),) * 2),
         illustrative_expansion().provenance,
     )  # fmt: skip

@@ -78,6 +78,7 @@ def cubic():
     one_site = bcc()
     return replace(
         one_site,
+        species=one_site.species * 2,
         primitive_cell=2.9 * np.eye(3),
         basis=np.array(CSCL.basis),
         orbits=tuple(map(in_cubic_cell, one_site.orbits)),
@@ -194,7 +195,10 @@ def test_flips_agree_with_the_umbrella_on_every_sublattice():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(basis=np.zeros((1, 3))), "`basis` of the expansion must hold the 2 sites"),
+        (
+            dict(basis=np.zeros((1, 3)), species=(("Ti", "Al"),)),
+            "`basis` of the expansion must hold the 2 sites",
+        ),
         (dict(basis=HCP.basis[::-1]), "`basis` of the expansion must be that of system 'hcp-D019'"),
         (dict(primitive_cell=2.9 * np.array(B2.primitive_cell)), "must be that of system 'hcp"),
         (dict(primitive_cell=HCP.primitive_cell[[2, 0, 1]]), "or other vectors of it"),
