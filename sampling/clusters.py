@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from icet import ClusterExpansion as IcetExpansion
 from icet import ClusterSpace
 from icet.core.orbit import Orbit as IcetOrbit
@@ -101,8 +101,11 @@ def cluster_space(lattice: ParentLattice, cutoffs: Sequence[float]) -> ClusterSp
     """The lattice's cluster space in icet, whose spin is +1 for the heavier of the two species.
 
     Raises:
-        ValueError: the lattice's cell is not primitive.
+        ValueError: the lattice's cell is not primitive, or a species is no chemical element.
     """
+    unknown = [name for name in lattice.species if name not in chemical_symbols[1:]]
+    if unknown:
+        raise ValueError(f"`species` must be symbols of elements, such as Ni; {unknown} are not.")
     with quiet_spglib():
         space = ClusterSpace(atoms(lattice), list(cutoffs), list(lattice.species))
     kept = space.primitive_structure

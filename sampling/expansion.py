@@ -253,6 +253,11 @@ def _read_document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"`{path}` is not JSON ({error}): truncated or corrupt?") from error
+    if isinstance(document, dict) and "orbits" in document and "format" not in document:
+        raise ValueError(
+            f"`{path}` lacks `format`, as CASM's `basis.json` and `eci.json` do: read those with "
+            "`sampling.casm.from_casm`."
+        )
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"`{path}` is not a cluster expansion: `format` must be {FORMAT!r}.")
     return document

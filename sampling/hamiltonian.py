@@ -168,8 +168,8 @@ class Umbrella:
         field: h (eV per site); a single number stands for all.
 
     Raises:
-        ValueError: an entry of `centre` or `field` is not finite, or one of `stiffness` is
-            negative.
+        ValueError: an entry of `centre` or `field` is not finite, one of `stiffness` is negative,
+            or they do not hold one number per order parameter of the system.
     """
 
     system: System
@@ -182,6 +182,13 @@ class Umbrella:
         require_finite("field", torch.as_tensor(self.field, dtype=torch.float64))
         require_finite("stiffness", torch.as_tensor(self.stiffness))
         require_in_range("stiffness", torch.as_tensor(self.stiffness), 0.0, float("inf"))
+        for name in ("centre", "stiffness", "field"):
+            shape = np.shape(getattr(self, name))
+            if shape[-1:] != (self.system.dimension,) and (name, shape) != ("field", ()):
+                raise ValueError(
+                    f"`{name}` must hold one number per order parameter of {self.system.name!r} "
+                    f"along its last axis, {self.system.dimension}; its shape is {shape}."
+                )
 
     @staticmethod
     def semi_grand(system: System, field: Float[np.ndarray, "*batch d"]) -> "Umbrella":

@@ -15,11 +15,24 @@ class ParentLattice:
         species: the two species; occupation 0 is the first.
         primitive_cell: rows are the primitive lattice vectors (Å).
         basis: fractional positions of the primitive cell's sites.
+
+    Raises:
+        ValueError: the species are the same, or the cell is flat or not finite.
     """
 
     species: tuple[str, str]
     primitive_cell: Float[np.ndarray, "3 3"]
     basis: Float[np.ndarray, "basis 3"]
+
+    def __post_init__(self) -> None:
+        if self.species[0] == self.species[1]:
+            raise ValueError(f"`species` must be two different ones; they are {self.species}.")
+        finite = np.isfinite(self.primitive_cell).all()
+        if not (finite and abs(np.linalg.det(self.primitive_cell)) > 0):
+            raise ValueError(
+                "`primitive_cell` must have finite, independent rows; it is "
+                f"{self.primitive_cell.tolist()}."
+            )
 
     def shortest_distance(self, primitive_cell: Float[np.ndarray, "3 3"]) -> float:
         """Distance (Å) of nearest sites when the primitive cell is `primitive_cell`."""

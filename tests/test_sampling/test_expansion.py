@@ -196,3 +196,13 @@ def test_a_truncated_file_is_refused(tmp_path):
     path.write_text(path.read_text()[:-200])
     with pytest.raises(ValueError, match="truncated or corrupt"):
         ClusterExpansion.from_json(path)
+
+
+def test_lattices_of_one_species_or_of_none_known_are_refused():
+    with pytest.raises(ValueError, match="`species` must be two different ones"):
+        fcc(("Ni", "Ni"), 3.6)
+    with pytest.raises(ValueError, match=r"`species` must be symbols of elements.*\['Nj'\]"):
+        orbits(fcc(("Nj", "Al"), 3.6), [4.0])
+    for lattice_parameter in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="`primitive_cell` must have finite, independent"):
+            fcc(("Ni", "Al"), lattice_parameter)

@@ -1,11 +1,13 @@
 """Energies and flip costs from tables against direct evaluation; the umbrella."""
 
+import jaxtyping
 import numpy as np
 import pytest
-from boxes import Q, expansion_from, ideal_gas
+from boxes import LAYERS, Q, expansion_from, ideal_gas
 
 from idnn.order_parameters import FCC_L12
 from sampling.clusters import illustrative_expansion
+from sampling.ensemble import Schedule, sample
 from sampling.hamiltonian import ClusterHamiltonian, Hamiltonian, Umbrella
 from sampling.lattice import Supercell
 from sampling.ordering import Ordering
@@ -107,6 +109,30 @@ def test_umbrella_force_is_minus_the_derivative_of_its_energy():
         (0.0, np.nan, "`stiffness` must be finite"),
     ],
 )
-def test_bad_umbrellas_are_refused(centre, stiffness, message):
+def test_umbrellas_of_bad_numbers_are_refused(centre, stiffness, message):
     with pytest.raises(ValueError, match=message):
         Umbrella(FCC_L12, np.full((1, 4), centre), np.full((1, 4), stiffness))
+
+
+@pytest.mark.parametrize(
+    ("centre", "stiffness", "field", "message"),
+    [
+        ((1, 3), (1, 3), 0.0, r"`centre` must hold one number per order parameter of 'fcc-L12'"),
+        ((1, 4), (1, 4), (1, 3), r"`field` must hold .*, 4; its shape is \(1, 3\)"),
+        ((1, 4), (1, 3), 0.0, r"`stiffness` must hold .*, 4; its shape is \(1, 3\)"),
+    ],
+)
+def test_umbrellas_of_another_number_of_order_parameters_are_refused(
+    monkeypatch, centre, stiffness, field, message
+):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user runs it
+    h = field if isinstance(field, float) else np.zeros(field)
+    with pytest.raises(ValueError, match=message):
+        Umbrella(FCC_L12, np.zeros(centre), np.zeros(stiffness), h)
+
+
+def test_an_umbrella_of_another_system_is_refused():
+    hamiltonian = ClusterHamiltonian.on(EXPANSION, Supercell(FCC_L12, 2))
+    layers = Umbrella.semi_grand(LAYERS, np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"`umbrella` must be of the system .* 'fcc-layers'"):
+        sample(hamiltonian, layers, temperature=900.0, schedule=Schedule(), seed=1)
