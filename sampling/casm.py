@@ -57,8 +57,8 @@ def from_casm(
         species = tuple(tuple(prim["basis"][i]["occupants"]) for i in active)
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(
-            f"`{eci}` and `{clusters}` must be CASM's `eci.json`, with `prim`, `site_functions` and "
-            f"`orbits`, and the `cluster_functions.json.gz` of the same basis set: {error!r}."
+            f"`{eci}` and `{clusters}` must be CASM's `eci.json`, with `prim`, `site_functions` "
+            f"and `orbits`, and the `cluster_functions.json.gz` of the same basis set: {error!r}."
         ) from error
     constant = interactions.pop((), 0.0) / len(active)
     orbits, values = _orbits(interactions, positions @ cell, cell, active)
