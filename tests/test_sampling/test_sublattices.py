@@ -147,7 +147,7 @@ def test_every_kernel_finds_the_averages_of_all_states(kernel):
     weight, energy, eta = boltzmann(UNLIKE, umbrella[0:1], 900.0, STATES)
     samples = sample(
         UNLIKE, umbrella, temperature=900.0, seed=4, kernel=kernel,
-        schedule=Schedule(walkers=64, sweeps=1500, burn_in=100, stride=1),
+        schedule=Schedule(walkers=64, sweeps=500, burn_in=50, stride=1),
     )  # fmt: skip
     found = ergodic_mean(samples.eta).mean
     assert (np.abs(found.value[0] - weight @ eta) < 4 * found.stderr[0]).all()
