@@ -22,6 +22,8 @@ class System:
             order one.
         ordered_cell: rows are the ordered cell's vectors in primitive lattice vectors; two sites
             lie on the same sublattice when they differ by an integer combination of them.
+        primitive_cell: rows are the parent's primitive lattice vectors, in any unit of length.
+        basis: fractional positions of the primitive cell's sites that two species share.
         prototypes: named phases by the site fractions of their ideal state; the first is the
             disordered one.
     """
@@ -32,6 +34,8 @@ class System:
     invariants: Callable[[Tensor], Tensor]
     ordered_cell: tuple[tuple[int, int, int], ...]
     prototypes: Mapping[str, tuple[float, ...]]
+    primitive_cell: tuple[tuple[float, float, float], ...]
+    basis: tuple[tuple[float, float, float], ...] = ((0.0, 0.0, 0.0),)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes by value.
@@ -40,7 +44,8 @@ class System:
         every numpy view of it.
         """
         numbers = (self.q.tolist(), self.group.tolist())
-        rest = (self.invariants, self.ordered_cell, dict(self.prototypes))
+        lattice = (self.primitive_cell, self.basis)
+        rest = (self.invariants, self.ordered_cell, dict(self.prototypes), *lattice)
         return _system, (self.name, *numbers, *rest)
 
     @property
@@ -148,6 +153,7 @@ FCC_L12 = System(
         "L1_0": (1.0, 1.0, 0.0, 0.0),
         "L1_2*": (0.0, 1.0, 1.0, 1.0),
     },
+    primitive_cell=((0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0)),
 )
 """Four simple-cubic sublattices of fcc: γ, L1₂ γ′ and L1₀ (Natarajan et al. 2017,
 doi:10.1103/PhysRevB.96.134204). Its invariants generate the ring of T_d acting on η₁..η₃."""

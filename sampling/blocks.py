@@ -54,7 +54,7 @@ def block_variance(
     Raises:
         ValueError: an odd number of cells per edge, which octants cannot share.
     """
-    if supercell.cells % 2:
+    if any(n % 2 for n in supercell.edges):
         raise ValueError(
             f"`cells` must be even for a box to have octants; it is {supercell.cells}."
         )
@@ -79,8 +79,8 @@ def _octants(
     supercell: Supercell, occupation: UInt8[np.ndarray, "batch state site"]
 ) -> Float[np.ndarray, "batch state 8 d"]:
     """Sublattice fractions of each octant; sites are numbered by sublattice, then cell."""
-    half, dimension = supercell.cells // 2, supercell.system.dimension
-    grid = occupation.reshape(*occupation.shape[:2], dimension, *(2, half) * 3)
+    halves = [part for n in supercell.edges for part in (2, n // 2)]
+    grid = occupation.reshape(*occupation.shape[:2], supercell.system.dimension, *halves)
     fractions = grid.mean((4, 6, 8))
     corners = [fractions[..., x, y, z] for x, y, z in product(range(2), repeat=3)]
     return np.stack(corners, 2)

@@ -63,8 +63,9 @@ def _require_room(settings: CampaignSettings, lattice: ParentLattice) -> None:
                 f"`expansion.cutoffs` {list(cutoffs)} (Å) holds no pair: neighbours are "
                 f"{lattice.shortest_distance(lattice.primitive_cell):.3g} Å apart."
             )
-        needed = box.smallest_cells(np.concatenate(between))
-        if cells < needed:
+        vectors = np.concatenate(between)
+        if box.has_period(vectors):
+            needed = box.smallest_cells(vectors)
             raise ValueError(
                 f"`ensemble.cells` must begin with {needed} or more for the clusters of "
                 f"`expansion.cutoffs` {list(cutoffs)}; it is {cells}: a cluster would meet its "

@@ -146,7 +146,7 @@ def sample(
     """
     points = len(umbrella.centre)
     seeds = tuple(range(points)) if point_seeds is None else point_seeds
-    _require_points(umbrella, seeds, seed)
+    _require_points(umbrella, seeds, seed, hamiltonian.supercell.system.name)
     kelvin = _per_point(temperature, points)
     if threads < 1:
         raise ValueError(f"`threads` must be at least 1; it is {threads}.")
@@ -191,7 +191,14 @@ def sample(
     )
 
 
-def _require_points(umbrella: Umbrella, point_seeds: tuple[int, ...], seed: int) -> None:
+def _require_points(
+    umbrella: Umbrella, point_seeds: tuple[int, ...], seed: int, system: str
+) -> None:
+    if umbrella.system.name != system:
+        raise ValueError(
+            f"`umbrella` must be of the system of `hamiltonian`, {system!r}; it is of "
+            f"{umbrella.system.name!r}."
+        )
     if umbrella.centre.ndim != 2 or umbrella.stiffness.shape != umbrella.centre.shape:
         raise ValueError(
             "`umbrella` must have `centre` and `stiffness` of shape [point, d]; they have "

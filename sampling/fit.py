@@ -273,7 +273,7 @@ def _expansion(
 ) -> ClusterExpansion:
     lattice = energies.lattice
     return ClusterExpansion(
-        species=lattice.species,
+        species=(lattice.species,) * len(lattice.basis),
         primitive_cell=lattice.primitive_cell,
         basis=lattice.basis,
         orbits=best.orbits,

@@ -89,14 +89,16 @@ def _filling_energy(
     """Energy (eV) of filling each site, the others as they are."""
     spin = np.ascontiguousarray(1 - 2 * occupation.reshape(-1, occupation.shape[-1]).T.astype("i1"))
     field = np.zeros(spin.shape, np.int64)
+    home = np.split(field, hamiltonian.supercell.system.dimension)
     for orbit in hamiltonian.orbits:
-        clusters = np.zeros(spin.shape, np.int64)
-        for row in range(orbit.rows):
-            product = np.ones_like(spin)
-            for other in range(orbit.order - 1):
-                product *= spin[orbit.others[:, row, other]]
-            clusters += product
-        field += orbit.quanta * clusters
+        for mine, others in zip(home, orbit.others, strict=True):
+            clusters = np.zeros(mine.shape, np.int64)
+            for row in range(others.shape[1]):
+                product = np.ones(mine.shape, spin.dtype)
+                for other in range(orbit.order - 1):
+                    product *= spin[others[:, row, other]]
+                clusters += product
+            mine += orbit.quanta * clusters
     return (-2 * hamiltonian.quantum * field.T).reshape(occupation.shape)
 
 

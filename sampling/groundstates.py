@@ -84,8 +84,17 @@ def enumerate_orderings(lattice: ParentLattice, largest: int) -> tuple[Ordering,
 
 
 def find_ground_states(expansion: ClusterExpansion, *, largest: int = 8) -> GroundStates:
-    """Predict every ordering of up to `largest` sites and find the convex hull."""
-    lattice = ParentLattice(expansion.species, expansion.primitive_cell, expansion.basis)
+    """Predict every ordering of up to `largest` sites and find the convex hull.
+
+    Raises:
+        ValueError: the sites of the expansion do not all share the same two species.
+    """
+    if len(set(expansion.species)) > 1 or len(expansion.species[0]) != 2:
+        raise ValueError(
+            f"`expansion.species` must be the same two on every site; they are {expansion.species}."
+        )
+    first, second = expansion.species[0]
+    lattice = ParentLattice((first, second), expansion.primitive_cell, expansion.basis)
     orderings = enumerate_orderings(lattice, largest)
     fractions = np.array([ordering.fraction for ordering in orderings])
     energies = expansion.predict(orderings)

@@ -1,39 +1,55 @@
 """Periodic boxes of an ordering crystal: sites, sublattices, and where a displacement leads."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Float, Int, Integer
 
 from idnn.order_parameters import System
 
 
 @dataclass(frozen=True, eq=False)
 class Supercell:
-    """`cells` × `cells` × `cells` ordered cells of `system`, periodic.
+    """`cells` ordered cells of `system` along each of its vectors, periodic.
 
-    The sublattices are the cosets of the primitive lattice modulo the ordered cell, in the
-    lexicographic order of their representatives in the Hermite normal form; the first holds the
-    origin. Sites are numbered sublattice by sublattice.
+    One number stands for all three edges; three make an elongated box.
+
+    The sublattices are the sites of the ordered cell: for each site of the primitive cell in turn,
+    the cosets of the primitive lattice modulo the ordered cell, in the lexicographic order of their
+    representatives in the Hermite normal form; the first holds the origin. Sites are numbered
+    sublattice by sublattice.
 
     Raises:
-        ValueError: `cells` is below one, or the system has more order parameters than sublattices.
+        ValueError: `cells` is not one or three whole numbers from one on, or the system has not one
+            order parameter per sublattice.
     """
 
     system: System
-    cells: int
+    cells: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.cells < 1:
+        edges = self.cells if isinstance(self.cells, tuple) else (self.cells,)
+        if len(edges) not in (1, 3) or not all(isinstance(n, int | np.integer) for n in edges):
+            raise ValueError(
+                f"`cells` must be one whole number or three, one per edge; it is {self.cells}."
+            )
+        if min(edges) < 1:
             raise ValueError(f"`cells` must be at least 1; it is {self.cells}.")
-        if len(self.representatives) != self.system.dimension:
+        sublattices = len(self.system.basis) * len(self.representatives)
+        if sublattices != self.system.dimension:
             raise ValueError(
                 f"`system` {self.system.name!r} has {self.system.dimension} order parameters but "
-                f"its `ordered_cell` holds {len(self.representatives)} primitive cells: they must "
-                "be equal, one site per primitive cell."
+                f"its `ordered_cell` holds {sublattices} sites: they must be equal."
             )
+
+    @cached_property
+    def edges(self) -> tuple[int, int, int]:
+        """Ordered cells along each edge."""
+        a, b, c = self.cells if isinstance(self.cells, tuple) else (self.cells,) * 3
+        return a, b, c
 
     @cached_property
     def ordered_cell(self) -> Int[np.ndarray, "3 3"]:
@@ -41,48 +57,63 @@ class Supercell:
         return np.array(self.system.ordered_cell, dtype=np.int64)
 
     @cached_property
-    def representatives(self) -> Int[np.ndarray, "d 3"]:
-        """One primitive-lattice vector per sublattice."""
+    def representatives(self) -> Int[np.ndarray, "coset 3"]:
+        """The primitive-lattice vectors of the ordered cell."""
         diagonal = hermite_normal_form(self.ordered_cell).diagonal()
         return np.array(list(product(*map(range, diagonal))), dtype=np.int64)
 
     @cached_property
     def sites(self) -> Int[np.ndarray, "site 3"]:
-        """Every site as a primitive-lattice vector."""
-        cells = np.array(list(product(range(self.cells), repeat=3))) @ self.ordered_cell
-        return (self.representatives[:, None] + cells).reshape(-1, 3)
+        """The primitive cell of each site, as a primitive-lattice vector."""
+        cells = np.array(list(product(*map(range, self.edges)))) @ self.ordered_cell
+        vectors = (self.representatives[:, None] + cells).reshape(-1, 3)
+        return np.tile(vectors, (len(self.system.basis), 1))
+
+    @cached_property
+    def basis(self) -> Int[np.ndarray, " site"]:
+        """Which of the primitive cell's sites each site is."""
+        return self.sublattice // len(self.representatives)
 
     @cached_property
     def sublattice(self) -> Int[np.ndarray, " site"]:
         """Sublattice of each site."""
-        return np.repeat(np.arange(len(self.representatives)), self.cells**3)
+        return np.repeat(np.arange(self.system.dimension), self.sites_per_sublattice)
 
     @property
     def sites_per_sublattice(self) -> int:
         """N_s."""
-        return self.cells**3
+        return math.prod(self.edges)
 
     def filled(self, occupation: Integer[np.ndarray, "*batch site"]) -> Int[np.ndarray, "*batch d"]:
         """Occupied sites of each sublattice."""
         by_sublattice = occupation.reshape(*occupation.shape[:-1], -1, self.sites_per_sublattice)
         return by_sublattice.sum(-1, dtype=np.int64)
 
-    def index(self, vectors: Int[np.ndarray, "*batch 3"]) -> Int[np.ndarray, "*batch"]:
-        """Number of the site at each primitive-lattice vector, periodic images included."""
+    def index(
+        self,
+        vectors: Int[np.ndarray, "*batch 3"],
+        basis: int | Int[np.ndarray, "*#batch"] = 0,
+    ) -> Int[np.ndarray, "*batch"]:
+        """Number of site `basis` of each primitive cell, periodic images included."""
         adjugate, volume = _adjugate(self.ordered_cell)
         coset = self._coset_of_residue[tuple(np.moveaxis(vectors @ adjugate % volume, -1, 0))]
         whole = (vectors - self.representatives[coset]) @ adjugate // volume
-        x, y, z = np.moveaxis(whole % self.cells, -1, 0)
-        return ((coset * self.cells + x) * self.cells + y) * self.cells + z
+        x, y, z = np.moveaxis(whole % self.edges, -1, 0)
+        a, b, c = self.edges
+        sublattice = basis * len(self.representatives) + coset
+        return ((sublattice * a + x) * b + y) * c + z
+
+    def has_period(self, vectors: Int[np.ndarray, "vector 3"]) -> bool:
+        """Whether any of these vectors leads from a site to its own image."""
+        adjugate, volume = _adjugate(self.ordered_cell)
+        return bool((vectors @ adjugate % (volume * np.array(self.edges)) == 0).all(-1).any())
 
     def smallest_cells(self, vectors: Int[np.ndarray, "vector 3"]) -> int:
-        """Fewest cells per edge for which none of these non-zero vectors is a period of the box."""
+        """Fewest cells per edge from which on none of these non-zero vectors is a period."""
         adjugate, volume = _adjugate(self.ordered_cell)
         scaled = vectors @ adjugate
-        cells = 1
-        while (scaled % (cells * volume) == 0).all(-1).any():
-            cells += 1
-        return cells
+        inside = scaled[(scaled % volume == 0).all(-1)] // volume
+        return 1 + int(np.gcd.reduce(inside, axis=-1).max(initial=0))
 
     @cached_property
     def _coset_of_residue(self) -> Int[np.ndarray, "x y z"]:
@@ -114,6 +145,12 @@ def hermite_normal_form(matrix: Int[np.ndarray, "3 3"]) -> Int[np.ndarray, "3 3"
         rows[[column, pivot]] = rows[[pivot, column]]
         rows[column] *= np.sign(rows[column, column])
     return rows
+
+
+def shear(cell: Float[np.ndarray, "3 3"], reference: Float[np.ndarray, "3 3"]) -> float:
+    """Largest |stretch − 1| of the map from the reference to the cell at equal volume."""
+    scaled = [rows / np.cbrt(abs(np.linalg.det(rows))) for rows in (reference, cell)]
+    return float(np.abs(np.linalg.svd(np.linalg.solve(*scaled))[1] - 1).max())
 
 
 def _adjugate(matrix: Int[np.ndarray, "3 3"]) -> tuple[Int[np.ndarray, "3 3"], int]:

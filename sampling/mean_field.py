@@ -26,9 +26,9 @@ class MeanField:
         cell = Supercell(system, 1)
         self._terms: list[tuple[float, Tensor]] = []
         for interaction, orbit in zip(expansion.eci[1:], expansion.orbits, strict=True):
-            first = cell.representatives[:, None, None]
-            sublattice = torch.as_tensor(cell.index(first + orbit.clusters[None, ..., :3]))
-            self._terms.append((float(interaction) / len(sublattice), sublattice.flatten(0, 1)))
+            vectors = cell.representatives[:, None, None] + orbit.clusters[..., :3]
+            sublattice = torch.as_tensor(cell.index(vectors, orbit.clusters[..., 3]))
+            self._terms.append((float(interaction) / system.dimension, sublattice.flatten(0, 1)))
 
     def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         spin = 1 - 2 * self.system.site_fractions(eta)

@@ -15,11 +15,24 @@ class ParentLattice:
         species: the two species; occupation 0 is the first.
         primitive_cell: rows are the primitive lattice vectors (Å).
         basis: fractional positions of the primitive cell's sites.
+
+    Raises:
+        ValueError: the species are the same, or the cell is flat or not finite.
     """
 
     species: tuple[str, str]
     primitive_cell: Float[np.ndarray, "3 3"]
     basis: Float[np.ndarray, "basis 3"]
+
+    def __post_init__(self) -> None:
+        if self.species[0] == self.species[1]:
+            raise ValueError(f"`species` must be two different ones; they are {self.species}.")
+        finite = np.isfinite(self.primitive_cell).all()
+        if not (finite and abs(np.linalg.det(self.primitive_cell)) > 0):
+            raise ValueError(
+                "`primitive_cell` must have finite, independent rows; it is "
+                f"{self.primitive_cell.tolist()}."
+            )
 
     def shortest_distance(self, primitive_cell: Float[np.ndarray, "3 3"]) -> float:
         """Distance (Å) of nearest sites when the primitive cell is `primitive_cell`."""
@@ -42,7 +55,7 @@ class Ordering:
     Attributes:
         supercell: rows are the supercell's vectors in primitive lattice vectors.
         sites: three primitive-cell offsets and the basis index of every site, [site, 4].
-        occupation: index into the species at every site: 0 the first, 1 the second.
+        occupation: index into the species at every site: 0 the first, 1 the second, and so on.
 
     Raises:
         ValueError: the supercell is singular, or `sites` does not list each of its sites once.
@@ -63,12 +76,15 @@ class Ordering:
                 f"`sites` must list every site of the supercell once: {volume} primitive cells of "
                 f"{bases} sites, but {len(self.sites)} sites of which {distinct} are distinct."
             )
-        if not np.isin(self.occupation, (0, 1)).all():
-            raise ValueError("`occupation` must hold 0 (first species) and 1 (second) only.")
+        if not (self.occupation >= 0).all():
+            raise ValueError(
+                "`occupation` must hold numbers of species, from 0 on; it holds "
+                f"{self.occupation.min()}."
+            )
 
     @property
     def fraction(self) -> float:
-        """Site fraction of the second species."""
+        """Site fraction of the second species of two."""
         return float(self.occupation.mean())
 
     def keys(self, sites: Int[np.ndarray, "*batch 4"]) -> Int[np.ndarray, "*batch"]:

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from ase import Atoms
 
-from idnn.order_parameters import FCC_L12
+from idnn.order_parameters import FCC_L12, System
 from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
-from sampling.expansion import Orbit
+from sampling.expansion import ClusterExpansion, Orbit
+from sampling.ordering import Ordering, ParentLattice
 
 _HALVES = torch.tensor([[0.5, 0.5], [0.5, -0.5]], dtype=torch.float64)
 _SWAP = torch.tensor([[0, 1], [1, 0]])
@@ -27,6 +29,7 @@ B2 = replace(
     q=_HALVES,
     group=_SWAP,
     ordered_cell=((0, 1, 1), (1, 0, 1), (1, 1, 0)),
+    primitive_cell=((-0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, -0.5)),
 )
 """Two simple-cubic sublattices of bcc."""
 
@@ -79,3 +82,63 @@ def boltzmann(hamiltonian, umbrella, temperature, states):
     total = (energy + bias(hamiltonian.supercell, umbrella, states)) / (BOLTZMANN_EV * temperature)
     weight = np.exp(total.min() - total)
     return weight / weight.sum(), energy, eta_of(hamiltonian.supercell, states)
+
+
+def plain_system(name, ordered_cell, primitive_cell, basis):
+    """As many orthogonal order parameters as the ordered cell has sites: a power of two."""
+    q = np.ones((1, 1))
+    while len(q) < abs(round(np.linalg.det(ordered_cell))) * len(basis):
+        q = np.kron([[0.5, 0.5], [0.5, -0.5]], q)
+    return System(
+        name=name,
+        q=torch.tensor(q),
+        group=torch.arange(len(q))[None],
+        invariants=lambda eta: eta,
+        ordered_cell=ordered_cell,
+        prototypes={},
+        primitive_cell=primitive_cell,
+        basis=basis,
+    )
+
+
+HCP = ParentLattice(
+    ("Ti", "Al"),
+    2.9 * np.array([[1.0, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, np.sqrt(8 / 3)]]),
+    np.array([[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]),
+)
+D019 = plain_system(
+    "hcp-D019",
+    ((2, 0, 0), (0, 2, 0), (0, 0, 1)),
+    tuple(map(tuple, HCP.primitive_cell.tolist())),
+    tuple(map(tuple, HCP.basis.tolist())),
+)
+"""Eight sublattices of hcp, four to each of its sites."""
+
+
+def expansion_on(lattice, orbits, eci):
+    """An expansion of given orbits on a lattice."""
+    return ClusterExpansion(
+        (lattice.species,) * len(lattice.basis), lattice.primitive_cell, lattice.basis,
+        tuple(orbits),
+        np.array(eci, dtype=float), np.zeros((len(eci),) * 2),
+        illustrative_expansion().provenance,
+    )  # fmt: skip
+
+
+def ordering_on(box, row):
+    """One occupation of a box as an ordering of its lattice."""
+    return Ordering(
+        np.diag(box.edges) @ box.ordered_cell,
+        np.concatenate([box.sites, box.basis[:, None]], axis=1),
+        row.astype(np.int64),
+    )
+
+
+def atoms_on(box, lattice, row):
+    """One occupation of a box as atoms."""
+    return Atoms(
+        [lattice.species[k] for k in row],
+        positions=(box.sites + lattice.basis[box.basis]) @ lattice.primitive_cell,
+        cell=np.diag(box.edges) @ box.ordered_cell @ lattice.primitive_cell,
+        pbc=True,
+    )

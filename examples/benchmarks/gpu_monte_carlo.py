@@ -17,7 +17,8 @@ from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
-from sampling.kernels.gpu import Blocks, Board, block_sizes, tables
+from sampling.kernels.gpu import Blocks, Board, block_sizes
+from sampling.kernels.tables import tables
 from sampling.kernels.walkers import Walkers
 from sampling.lattice import Supercell
 

@@ -12,11 +12,11 @@ from sampling.hamiltonian import ClusterHamiltonian
 def colour(hamiltonian: ClusterHamiltonian) -> Int[np.ndarray, " site"]:
     """Class of each site, 0, 1, …; a class is independent and lies inside one ordering sublattice.
 
-    The sites of a sublattice form the group Z³/nZ³ of the box's n³ cells, and the cosets of a
-    subgroup L ⊇ nZ³ are independent if no displacement between two sites of a cluster lies in L.
-    The L of smallest index is found by listing Hermite normal forms. Where all L are too coarse
-    (n with few divisors), sites are coloured greedily, with at most one class more than a site has
-    conflicts in its sublattice. The other sublattices repeat the first one's classes.
+    The sites of a sublattice form the group of the box's cells, Z³ modulo the three edges, and the
+    cosets of a subgroup L that holds those are independent if no displacement between two sites of
+    a cluster lies in L. The L of smallest index is found by listing Hermite normal forms. Where all
+    L are too coarse (edges with few divisors), sites are coloured greedily, with at most one class
+    more than a site has conflicts in its sublattice. All sublattices have the same classes.
 
     On fcc L1₂ cells with n even, interactions within shell 1 need 4 classes, within shell 3
     eight, and within shells 4 and 5 sixteen. Mixing sublattices would save a few, 13 for 16 at
@@ -26,14 +26,18 @@ def colour(hamiltonian: ClusterHamiltonian) -> Int[np.ndarray, " site"]:
         ValueError: the clusters are not the same around every site.
     """
     box = hamiltonian.supercell
-    first = np.unique(
-        np.concatenate([[0], *[orbit.others[0].ravel() for orbit in hamiltonian.orbits]])
-    )
-    first = first[(first > 0) & (first < box.sites_per_sublattice)]
-    displacements = np.stack(np.unravel_index(first, (box.cells,) * 3), -1)
-    one = _cosets(displacements, box.cells)
+    sites = box.sites_per_sublattice
+    beside = [
+        others[0].ravel() - s * sites
+        for orbit in hamiltonian.orbits
+        for s, others in enumerate(orbit.others)
+    ]
+    cells = np.unique(np.concatenate([[0], *beside]))
+    cells = cells[(cells > 0) & (cells < sites)]
+    displacements = np.stack(np.unravel_index(cells, box.edges), -1)
+    one = _cosets(displacements, box.edges)
     if one is None:
-        one = _greedy(displacements, box.cells)
+        one = _greedy(displacements, box.edges)
     classes = (box.sublattice.reshape(-1, len(one)) * (one.max() + 1) + one).ravel()
     require_independent(hamiltonian, classes)
     return classes
@@ -47,15 +51,16 @@ def require_independent(
     Raises:
         ValueError: they do; the message names the first two sites.
     """
-    for orbit in hamiltonian.orbits:
-        clash = classes[orbit.others] == classes[:, None, None]
+    home = hamiltonian.supercell.sublattice
+    own = np.split(classes, hamiltonian.supercell.system.dimension)
+    for s, others in ((s, o) for orbit in hamiltonian.orbits for s, o in enumerate(orbit.others)):
+        clash = classes[others] == own[s][:, None, None]
         if clash.any():
-            site, row, k = np.argwhere(clash)[0]
+            cell, row, k = np.argwhere(clash)[0]
             raise ValueError(
                 "`classes` must give different classes to the sites of a cluster; sites "
-                f"{site} and {orbit.others[site, row, k]} share class {classes[site]}."
+                f"{s * len(own[s]) + cell} and {others[cell, row, k]} share class {own[s][cell]}."
             )
-    home = hamiltonian.supercell.sublattice
     pairs = np.unique(np.stack([classes, home]), axis=1)
     shared = np.flatnonzero(np.diff(pairs[0]) == 0)
     if len(shared):
@@ -70,19 +75,19 @@ def require_independent(
         )
 
 
-def _cosets(displacements: np.ndarray, cells: int) -> np.ndarray | None:
+def _cosets(displacements: np.ndarray, edges: tuple[int, int, int]) -> np.ndarray | None:
     """Class of each cell by the subgroup of smallest index, None where a greedy bound is lower."""
-    grid = np.array(list(product(range(cells), repeat=3)))
+    grid = np.array(list(product(*map(range, edges))))
     for index in range(1, len(displacements) + 2):
-        for adjugate in _commensurate(index, cells):
+        for adjugate in _commensurate(index, edges):
             if not (displacements @ adjugate % index == 0).all(-1).any():
                 _, label = np.unique(grid @ adjugate % index, axis=0, return_inverse=True)
                 return label.ravel()
     return None
 
 
-def _commensurate(index: int, cells: int) -> Iterator[np.ndarray]:
-    """Adjugates of the Hermite normal forms whose rows span a subgroup ⊇ `cells` Z³ of `index`.
+def _commensurate(index: int, edges: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """Adjugates of the Hermite normal forms whose rows span a subgroup of `index` with the edges.
 
     v lies in the subgroup of H exactly if v adj(H) ≡ 0 modulo det H = `index`.
     """
@@ -93,15 +98,15 @@ def _commensurate(index: int, cells: int) -> Iterator[np.ndarray]:
             continue
         for b, c, e in product(range(d), range(f), range(f)):
             adjugate = np.array([[d * f, -b * f, b * e - c * d], [0, a * f, -a * e], [0, 0, a * d]])
-            if (cells * adjugate % index == 0).all():
+            if (np.diag(edges) @ adjugate % index == 0).all():
                 yield adjugate
 
 
-def _greedy(displacements: np.ndarray, cells: int) -> np.ndarray:
+def _greedy(displacements: np.ndarray, edges: tuple[int, int, int]) -> np.ndarray:
     """Class of each cell: the lowest that no conflicting cell before it has."""
-    grid = np.array(list(product(range(cells), repeat=3)))
-    label = np.full((cells,) * 3, -1)
+    grid = np.array(list(product(*map(range, edges))))
+    label = np.full(edges, -1)
     for cell in grid:
-        taken = set(label[tuple(((cell + displacements) % cells).T)].tolist())
+        taken = set(label[tuple(((cell + displacements) % edges).T)].tolist())
         label[tuple(cell)] = next(k for k in range(len(taken) + 1) if k not in taken)
     return label.ravel()

@@ -28,23 +28,25 @@ class Tables(NamedTuple):
 
     Attributes:
         near: distinct neighbours of each site, uint32 [site, neighbour].
-        others: other sites of every cluster, orbit after orbit, as neighbour numbers, uint32
-            [entry].
+        first: where the entries of each sublattice begin, int64 [sublattice + 1].
+        others: other sites of every cluster around a site, sublattice after sublattice and orbit
+            after orbit, as neighbour numbers, uint32 [entry].
         order: sites per cluster, int64 [orbit].
-        rows: clusters around a site, int64 [orbit].
+        rows: clusters around a site, int64 [orbit, sublattice].
         slope: flip cost per odd cluster, in quanta, int32 [orbit].
-        offset: flip cost of a site all of whose clusters are even, in quanta.
+        offset: flip cost of a site all of whose clusters are even, in quanta, int32 [sublattice].
         quantum: eV.
         sublattice: int32 [site].
         tally: an empty array of the type of cluster counts, uint8 or, above 255 rows, uint16.
     """
 
     near: np.ndarray
+    first: np.ndarray
     others: np.ndarray
     order: np.ndarray
     rows: np.ndarray
     slope: np.ndarray
-    offset: np.int32
+    offset: np.ndarray
     quantum: np.float32
     sublattice: np.ndarray
     tally: np.ndarray
@@ -79,16 +81,21 @@ class Pack(NamedTuple):
 def tables(hamiltonian: ClusterHamiltonian) -> Tables:
     """The Hamiltonian's tables, point clusters folded into the offset."""
     orbits = [orbit for orbit in hamiltonian.orbits if orbit.order > 1]
-    near, number = neighbours(hamiltonian, orbits)
-    others = [[[number[int(site)] for site in row] for row in orbit.others[0]] for orbit in orbits]
-    count = np.array([len(rows) for rows in others], dtype=np.int64)
+    near, numbers, _ = neighbours(hamiltonian, orbits, [])
+    entries = [
+        [number[int(site)] for orbit in orbits for site in orbit.others[s][0].ravel()]
+        for s, number in enumerate(numbers)
+    ]
+    count = np.array([orbit.rows for orbit in orbits]).reshape(-1, len(numbers))
+    cost = [np.multiply(orbit.rows, -2 * orbit.quanta) for orbit in hamiltonian.orbits]
     return Tables(
         near=near,
-        others=np.array([n for rows in others for row in rows for n in row], dtype=np.uint32),
+        first=np.cumsum([0, *map(len, entries)]),
+        others=np.array([n for mine in entries for n in mine], dtype=np.uint32),
         order=np.array([orbit.order for orbit in orbits], dtype=np.int64),
-        rows=count,
+        rows=count.astype(np.int64),
         slope=np.array([4 * orbit.quanta for orbit in orbits], dtype=np.int32),
-        offset=np.int32(sum(-2 * orbit.quanta * orbit.rows for orbit in hamiltonian.orbits)),
+        offset=sum(cost, np.zeros(len(numbers), np.int64)).astype(np.int32),
         quantum=np.float32(hamiltonian.quantum),
         sublattice=hamiltonian.supercell.sublattice.astype(np.int32),
         tally=np.zeros(0, np.uint8 if count.max(initial=0) < 256 else np.uint16),
@@ -234,7 +241,7 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
         own = np.uint64(site) * _LANES
         sublattice = tables.sublattice[site]
         mine = np.uint64(sublattice) * _LANES
-        _filling_cost(tables, near, occupation, count, cost)
+        _filling_cost(tables, sublattice, near, occupation, count, cost)
         weighted_sum(offset[sublattice], slope[sublattice], filled, sublattices, bias)
         alone = self_term[sublattice]
         xoshiro128pp(state, random)
@@ -265,15 +272,20 @@ def _sweep(tables: Tables, pack: Pack, order: np.ndarray) -> None:
 @njit(inline="always", nogil=True, error_model="numpy")
 @no_type_check
 def _filling_cost(
-    tables: Tables, near: np.ndarray, occupation: np.ndarray, count: np.ndarray, cost: np.ndarray
+    tables: Tables,
+    sublattice: int,
+    near: np.ndarray,
+    occupation: np.ndarray,
+    count: np.ndarray,
+    cost: np.ndarray,
 ) -> None:
-    """Energy in quanta of filling an empty site with these neighbours."""
-    begin = np.int64(0)
+    """Energy in quanta of filling an empty site of the sublattice with these neighbours."""
+    begin = tables.first[sublattice]
     for i in range(_LANES):
-        cost[i] = tables.offset
+        cost[i] = tables.offset[sublattice]
     for orbit in range(len(tables.order)):
         others = tables.order[orbit] - 1
-        end = begin + tables.rows[orbit] * others
+        end = begin + tables.rows[orbit, sublattice] * others
         # A number of sites that the compiler knows is counted without an inner loop.
         if others == 1:
             count_odd(occupation, near, tables.others, begin, end, np.int64(1), count)

@@ -22,23 +22,26 @@ BLOCK = 16
 class Neighbourhood(NamedTuple):
     """A Hamiltonian as seen from any site; neighbours that share larger clusters come first.
 
-    The box is periodic and its sites are alike, so one list of clusters over neighbour numbers
-    serves all of them.
+    The box is periodic and the sites of a sublattice are alike, so one list of clusters over
+    neighbour numbers serves all of them.
 
     Attributes:
-        near: neighbours of each site, uint32 [site, neighbour].
-        pair: 4 J of the pair with each neighbour, in quanta, int32 [neighbour].
+        near: neighbours of each site, uint32 [site, neighbour]; one site too many, whose spin is
+            zero, stands for none.
+        sites: sites per sublattice.
+        pair: 4 J of the pair with each neighbour, in quanta, int32 [sublattice, neighbour].
         crowd: neighbours that share larger clusters.
         width: `crowd` rounded up to whole SIMD steps.
         order: sites per cluster of each larger orbit, int64 [orbit].
         rows: most clusters of the orbit that share one neighbour, int64 [orbit].
         slope: 4 J of each larger orbit, in quanta, int32 [orbit].
-        factor: the other neighbours of those clusters, uint32, flat [orbit, row, other, width];
-            `width` itself stands for a spin of zero where there is no such cluster.
+        factor: the other neighbours of those clusters, uint32 [sublattice], then flat [orbit, row,
+            other, width]; `width` itself stands for a spin of zero where there is no such cluster.
         quantum: eV.
     """
 
     near: np.ndarray
+    sites: int
     pair: np.ndarray
     crowd: int
     width: int
@@ -53,53 +56,75 @@ def neighbourhood(hamiltonian: ClusterHamiltonian) -> Neighbourhood:
     """The Hamiltonian's clusters around one site, by neighbour number."""
     larger = [orbit for orbit in hamiltonian.orbits if orbit.order > 2]
     pairs = [orbit for orbit in hamiltonian.orbits if orbit.order == 2]
-    near, number = neighbours(hamiltonian, larger + pairs)
-    crowd = len({int(site) for orbit in larger for site in orbit.others[0].ravel()})
+    near, numbers, crowd = neighbours(hamiltonian, larger, pairs)
     width = -(-crowd // BLOCK) * BLOCK
 
-    pair = np.zeros(len(number), np.int32)
+    pair = np.zeros((len(numbers), near.shape[1]), np.int32)
     for orbit in pairs:
-        for site in orbit.others[0, :, 0]:
-            pair[number[int(site)]] += 4 * orbit.quanta
-    factors = [_factors(orbit, number, width) for orbit in larger]
+        for mine, number, others in zip(pair, numbers, orbit.others, strict=True):
+            for site in others[0, :, 0]:
+                mine[number[int(site)]] += 4 * orbit.quanta
+    factors = [_factors(orbit, numbers, width) for orbit in larger]
     return Neighbourhood(
         near=near,
+        sites=hamiltonian.supercell.sites_per_sublattice,
         pair=pair,
         crowd=crowd,
         width=width,
         order=np.array([orbit.order for orbit in larger], dtype=np.int64),
-        rows=np.array([len(factor) for factor in factors], dtype=np.int64),
+        rows=np.array([factor.shape[1] for factor in factors], dtype=np.int64),
         slope=np.array([4 * orbit.quanta for orbit in larger], dtype=np.int32),
-        factor=np.concatenate([np.zeros(0, np.uint32), *(f.ravel() for f in factors)]),
+        factor=np.concatenate(
+            [np.zeros((len(numbers), 0), np.uint32), *(f.reshape(len(f), -1) for f in factors)],
+            axis=1,
+        ),
         quantum=np.float32(hamiltonian.quantum),
     )
 
 
 def neighbours(
-    hamiltonian: ClusterHamiltonian, orbits: list[OrbitTable]
-) -> tuple[np.ndarray, dict[int, int]]:
-    """Each site's distinct neighbours in these orbits, uint32 [site, n], and n of site 0's."""
-    sites = len(hamiltonian.supercell.sites)
-    listed = np.concatenate(
-        [np.zeros((sites, 0), np.int32), *(orbit.others.reshape(sites, -1) for orbit in orbits)],
-        axis=1,
-    )
-    first_seen = np.sort(np.unique(listed[0], return_index=True)[1])
-    near = np.ascontiguousarray(listed[:, first_seen], dtype=np.uint32)
-    return near, {int(site): n for n, site in enumerate(near[0])}
+    hamiltonian: ClusterHamiltonian, nearer: list[OrbitTable], farther: list[OrbitTable]
+) -> tuple[np.ndarray, list[dict[int, int]], int]:
+    """Each site's distinct neighbours, those of the first orbits before those of the others alone.
+
+    Returns:
+        uint32 [site, neighbour], filled up with the number after the last site; the column of each
+        neighbour of the first site of every sublattice; the columns of the first orbits.
+    """
+    sublattices = range(hamiltonian.supercell.system.dimension)
+    size = hamiltonian.supercell.sites_per_sublattice
+    none = np.zeros((size, 0), np.int32)
+    listed = [
+        np.concatenate([none, *(o.others[s].reshape(size, -1) for o in nearer + farther)], axis=1)
+        for s in sublattices
+    ]
+    seen = [np.sort(np.unique(sites[0], return_index=True)[1]) for sites in listed]
+    split = [sum(o.others[s][0].size for o in nearer) for s in sublattices]
+    counts = np.array([[(f < k).sum(), (f >= k).sum()] for f, k in zip(seen, split, strict=True)])
+    crowd, rest = counts.max(0).tolist()
+    near = np.full((len(sublattices) * size, crowd + rest), len(sublattices) * size, np.uint32)
+    numbers = []
+    for s, (sites, first, (close, far)) in enumerate(zip(listed, seen, counts, strict=True)):
+        columns = np.concatenate([np.arange(close), crowd + np.arange(far)])
+        near[s * size : (s + 1) * size, columns] = sites[:, first]
+        numbers.append({int(sites[0, i]): int(n) for i, n in zip(first, columns, strict=True)})
+    return near, numbers, crowd
 
 
-def _factors(orbit: OrbitTable, number: dict[int, int], width: int) -> np.ndarray:
-    """Remaining members of each cluster that a neighbour shares with the site [row, other, n]."""
-    shared: list[list[list[int]]] = [[] for _ in range(width)]
-    for row in orbit.others[0]:
-        members = [number[int(site)] for site in row]
-        for position, n in enumerate(members):
-            shared[n].append(members[:position] + members[position + 1 :])
-    factor = np.full((max(map(len, shared)), orbit.order - 2, width), width, np.uint32)
-    for n, clusters in enumerate(shared):
-        for row, remaining in enumerate(clusters):
-            factor[row, :, n] = remaining
+def _factors(orbit: OrbitTable, numbers: list[dict[int, int]], width: int) -> np.ndarray:
+    """Remaining members of the clusters that a neighbour shares: [sublattice, row, other, n]."""
+    shared: list[list[list[list[int]]]] = [[[] for _ in range(width)] for _ in numbers]
+    for mine, number, others in zip(shared, numbers, orbit.others, strict=True):
+        for row in others[0]:
+            members = [number[int(site)] for site in row]
+            for position, n in enumerate(members):
+                mine[n].append(members[:position] + members[position + 1 :])
+    rows = max(len(clusters) for mine in shared for clusters in mine)
+    factor = np.full((len(numbers), rows, orbit.order - 2, width), width, np.uint32)
+    for s, mine in enumerate(shared):
+        for n, clusters in enumerate(mine):
+            for row, remaining in enumerate(clusters):
+                factor[s, row, :, n] = remaining
     return factor
 
 
@@ -112,8 +137,10 @@ def spins_and_fields(
     """
     spin = (1 - 2 * occupation.astype(np.int8)).astype(np.int8)
     twice = np.zeros(len(spin), np.int64)
+    home = np.split(twice, hamiltonian.supercell.system.dimension)
     for orbit in hamiltonian.orbits:
-        twice += 2 * orbit.quanta * spin[orbit.others].prod(-1, dtype=np.int8).sum(-1, np.int64)
+        for mine, others in zip(home, orbit.others, strict=True):
+            mine += 2 * orbit.quanta * spin[others].prod(-1, dtype=np.int8).sum(-1, np.int64)
     return np.pad(spin, (0, BLOCK)), np.pad(twice.astype(np.int32), (0, BLOCK))
 
 
@@ -182,7 +209,7 @@ def advance_each(
 @no_type_check
 def scratch(here: Neighbourhood) -> tuple[np.ndarray, np.ndarray]:
     """Arrays for `couplings`: local spins and couplings."""
-    size = max(here.width, len(here.pair))
+    size = max(here.width, here.near.shape[1])
     return np.zeros(here.width + 1, np.int32), np.zeros(size, np.int32)
 
 
@@ -201,10 +228,12 @@ def couplings(
         coupling: the result, int32 [neighbour or more].
     """
     near = here.near[site]
+    sublattice = site // np.uint64(here.sites)
+    pair, factor = here.pair[sublattice], here.factor[sublattice]
     for n in range(here.crowd):
         local[n] = spin[near[n]]
-    for n in range(len(here.pair)):
-        coupling[n] = here.pair[n]
+    for n in range(len(pair)):
+        coupling[n] = pair[n]
     width = np.uint64(here.width)
     at = np.uint64(0)
     for orbit in range(len(here.order)):
@@ -213,16 +242,16 @@ def couplings(
         for _ in range(here.rows[orbit]):
             if others == 1:
                 for n in range(width):
-                    coupling[n] += slope * local[here.factor[at + n]]
+                    coupling[n] += slope * local[factor[at + n]]
             elif others == 2:
                 for n in range(width):
-                    both = local[here.factor[at + n]] * local[here.factor[at + width + n]]
+                    both = local[factor[at + n]] * local[factor[at + width + n]]
                     coupling[n] += slope * both
             else:
                 for n in range(width):
                     product = slope
                     for other in range(others):
-                        product *= local[here.factor[at + np.uint64(other) * width + n]]
+                        product *= local[factor[at + np.uint64(other) * width + n]]
                     coupling[n] += product
             at += np.uint64(others) * width
 
@@ -235,7 +264,7 @@ def turn(
     """Reverse the spin of `site`, given its couplings, and update its neighbours' fields."""
     near = here.near[site]
     own = np.int32(spin[site])
-    for n in range(len(here.pair)):
+    for n in range(len(near)):
         twice[near[n]] -= own * coupling[n]
     spin[site] = -own
 

@@ -36,21 +36,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
-from typing import ClassVar, NamedTuple, no_type_check
+from typing import ClassVar, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
 from sampling.hamiltonian import ClusterHamiltonian
-from sampling.kernels.colour import colour
 from sampling.kernels.philox import LOW, uniform_words
+from sampling.kernels.tables import Tables, Term, tables
 from sampling.kernels.walkers import Records, Walkers
 
 _WORD = 8  # walkers to a 64-bit word
-_CARRY = 255  # clusters that a byte can count
 _NEWTON_STEPS = 3  # Towards c = ⟨m⟩: where half the blocks are accepted, more gain nothing.
 _FIXED_POINT = 2.0**20  # Sums of integers do not depend on their order.
 
@@ -141,89 +138,6 @@ def _torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Term(NamedTuple):
-    """Clusters of one orbit around the sites of a class.
-
-    Attributes:
-        slope: flip cost per odd cluster, in quanta.
-        others: int32 [other, site, cluster], other sites as rows of the board.
-    """
-
-    slope: int
-    others: Tensor
-
-
-class SiteClass(NamedTuple):
-    """Sites that may change together: rows `first` to `first + sites` of the board."""
-
-    first: int
-    sites: int
-    sublattice: int
-    terms: tuple[Term, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """A Hamiltonian as the kernel reads it, on one device.
-
-    Attributes:
-        order: the box's sites class by class; their places are the rows of the board.
-        classes: what changes together.
-        offset: cost in quanta of filling a site all of whose clusters are even.
-        quantum: eV.
-        sites_per_sublattice: N_s.
-        sublattices: d.
-    """
-
-    order: Int64[Tensor, " site"]
-    classes: tuple[SiteClass, ...]
-    offset: int
-    quantum: float
-    sites_per_sublattice: int
-    sublattices: int
-
-
-def tables(hamiltonian: ClusterHamiltonian, device: torch.device | str = "cpu") -> Tables:
-    """The Hamiltonian's tables on a device, point clusters folded into the offset.
-
-    They take four bytes per site and other site of its clusters.
-    """
-    box, colours = hamiltonian.supercell, colour(hamiltonian)
-    order = np.argsort(colours, kind="stable")
-    row = np.argsort(order).astype(np.int32)
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(colours))]).tolist()
-    return Tables(
-        order=torch.from_numpy(order).to(device),
-        classes=tuple(
-            SiteClass(
-                first=first,
-                sites=last - first,
-                sublattice=int(box.sublattice[order[first]]),
-                terms=_terms(hamiltonian, order[first:last], row, device),
-            )
-            for first, last in pairwise(bounds)
-        ),
-        offset=sum(-2 * orbit.quanta * orbit.rows for orbit in hamiltonian.orbits),
-        quantum=hamiltonian.quantum,
-        sites_per_sublattice=box.sites_per_sublattice,
-        sublattices=box.system.dimension,
-    )
-
-
-def _terms(
-    hamiltonian: ClusterHamiltonian, sites: np.ndarray, row: np.ndarray, device: torch.device | str
-) -> tuple[Term, ...]:
-    terms = []
-    for orbit in hamiltonian.orbits:
-        others = np.ascontiguousarray(np.moveaxis(row[orbit.others[sites]], -1, 0))
-        if orbit.order > 1:
-            terms += [
-                Term(4 * orbit.quanta, part.contiguous().to(device))
-                for part in torch.from_numpy(others).split(_CARRY, dim=2)
-            ]
-    return tuple(terms)
-
-
 class Board:
     """Some of the walkers under way, one column each, padded to whole words; changed in place.
 
@@ -270,7 +184,7 @@ class Board:
         for number, one, parts in zip(self.numbers, self.tables.classes, self.parts, strict=True):
             s, mine = one.sublattice, self.occupation[one.first : one.first + one.sites]
             after, filled, energy, flipped, accepted = self.update(
-                words, mine, one.terms, self.tables.offset, self.tables.quantum,
+                words, mine, one.terms, one.offset, self.tables.quantum,
                 self.tables.sites_per_sublattice, parts, self.beta, self.slope[s, s],
                 self._pull_from_other_sublattices(s), self.filled[s], self.state, number,
             )  # fmt: skip

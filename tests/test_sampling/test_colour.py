@@ -1,5 +1,7 @@
 """Independent classes: counted against the known minima, checked cluster by cluster."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from boxes import B2, LAYERS, expansion_from
@@ -25,9 +27,9 @@ def shells(last):
 
 
 def hamiltonian_on(orbits, system, cells):
-    return ClusterHamiltonian.on(
-        expansion_from(orbits, np.ones(len(orbits) + 1)), Supercell(system, cells)
-    )
+    expansion = expansion_from(orbits, np.ones(len(orbits) + 1))
+    there = replace(expansion, primitive_cell=np.array(system.primitive_cell))
+    return ClusterHamiltonian.on(there, Supercell(system, cells))
 
 
 def largest_distance_conflict(classes, box, last):

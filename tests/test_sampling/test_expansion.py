@@ -49,7 +49,7 @@ def to_atoms(lattice, ordering):
 def expansion_of(lattice, cutoffs, eci):
     listed = orbits(lattice, cutoffs)
     return ClusterExpansion(
-        lattice.species, lattice.primitive_cell, lattice.basis, listed, eci(len(listed) + 1),
+        (lattice.species,), lattice.primitive_cell, lattice.basis, listed, eci(len(listed) + 1),
         np.zeros((len(listed) + 1,) * 2), illustrative_expansion().provenance,
     )  # fmt: skip
 
@@ -122,8 +122,8 @@ def test_an_ordering_must_list_each_site_once():
         Ordering(np.diag([2, 1, 1]), sites, np.array([0, 1]))
     with pytest.raises(ValueError, match="`supercell` must not be singular"):
         Ordering(np.zeros((3, 3), np.int64), sites, np.array([0, 1]))
-    with pytest.raises(ValueError, match="`occupation` must hold 0"):
-        Ordering(np.diag([2, 1, 1]), sites // 2, np.array([0, 2]))
+    with pytest.raises(ValueError, match="`occupation` must hold numbers"):
+        Ordering(np.diag([2, 1, 1]), sites // 2, np.array([0, -1]))
 
 
 def test_a_cell_that_is_not_primitive_is_refused():
@@ -158,7 +158,7 @@ def test_the_file_gives_back_the_expansion_to_the_last_bit(tmp_path):
         (lambda d: d["eci"].__setitem__(0, float("nan")), "`eci` must be finite"),
         (lambda d: d["eci"].__setitem__(0, "x"), "`eci` must hold numbers of type float"),
         (lambda d: d.update(species=["Ni", "Ni"]), "`species` must be two different"),
-        (lambda d: d.update(species="Ni"), "`species` must be a list of two names"),
+        (lambda d: d.update(species="Ni"), "`species` must be a list of names"),
         (
             lambda d: d["orbits"][0].update(clusters=[[0.5]]),
             "clusters` must hold numbers of type int",
@@ -196,3 +196,13 @@ def test_a_truncated_file_is_refused(tmp_path):
     path.write_text(path.read_text()[:-200])
     with pytest.raises(ValueError, match="truncated or corrupt"):
         ClusterExpansion.from_json(path)
+
+
+def test_lattices_of_one_species_or_of_none_known_are_refused():
+    with pytest.raises(ValueError, match="`species` must be two different ones"):
+        fcc(("Ni", "Ni"), 3.6)
+    with pytest.raises(ValueError, match=r"`species` must be symbols of elements.*\['Nj'\]"):
+        orbits(fcc(("Nj", "Al"), 3.6), [4.0])
+    for lattice_parameter in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="`primitive_cell` must have finite, independent"):
+            fcc(("Ni", "Al"), lattice_parameter)

@@ -11,8 +11,9 @@ from sampling.clusters import illustrative_expansion
 from sampling.ensemble import Schedule, sample
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels.cpu import Lanes
-from sampling.kernels.gpu import Blocks, Board, block_sizes, tables
+from sampling.kernels.gpu import Blocks, Board, block_sizes
 from sampling.kernels.philox import philox
+from sampling.kernels.tables import tables
 from sampling.kernels.walkers import Walkers
 from sampling.lattice import Supercell
 

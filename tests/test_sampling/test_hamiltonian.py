@@ -1,11 +1,13 @@
 """Energies and flip costs from tables against direct evaluation; the umbrella."""
 
+import jaxtyping
 import numpy as np
 import pytest
-from boxes import Q, expansion_from, ideal_gas
+from boxes import LAYERS, Q, expansion_from, ideal_gas
 
 from idnn.order_parameters import FCC_L12
 from sampling.clusters import illustrative_expansion
+from sampling.ensemble import Schedule, sample
 from sampling.hamiltonian import ClusterHamiltonian, Hamiltonian, Umbrella
 from sampling.lattice import Supercell
 from sampling.ordering import Ordering
@@ -60,9 +62,9 @@ def test_a_cluster_that_would_meet_its_image_is_refused_with_the_size_needed():
     with pytest.raises(ValueError, match="`cells` must be at least 2 for these clusters; it is 1"):
         ClusterHamiltonian.on(EXPANSION, Supercell(FCC_L12, 1))
     long_pair = expansion_from([[[(0, 0, 0), (-3, 3, 3)]]], [0.0, 0.1])
-    with pytest.raises(ValueError, match="`cells` must be at least 2"):
+    with pytest.raises(ValueError, match="`cells` must be at least 4"):
         ClusterHamiltonian.on(long_pair, Supercell(FCC_L12, 1))
-    with pytest.raises(ValueError, match="must be at least 4"):
+    with pytest.raises(ValueError, match="must be at least 7"):
         ClusterHamiltonian.on(
             expansion_from([[[(0, 0, 0), (-6, 6, 6)]]], [0.0, 0.1]), Supercell(FCC_L12, 3)
         )
@@ -74,7 +76,7 @@ def test_the_quantum_leaves_flip_costs_exact_in_32_bits():
             [orbit.clusters[..., :3] for orbit in EXPANSION.orbits], scale * EXPANSION.eci
         )
         hamiltonian = ClusterHamiltonian.on(scaled, Supercell(FCC_L12, 2))
-        largest = sum(4 * abs(o.quanta) * o.rows for o in hamiltonian.orbits)
+        largest = sum(4 * abs(o.quanta) * max(o.rows) for o in hamiltonian.orbits)
         assert 2**28 < largest <= 2**30 + 2**10
     assert ClusterHamiltonian.on(ideal_gas(), Supercell(FCC_L12, 1)).quantum == 1.0
 
@@ -107,13 +109,30 @@ def test_umbrella_force_is_minus_the_derivative_of_its_energy():
         (0.0, np.nan, "`stiffness` must be finite"),
     ],
 )
-def test_bad_umbrellas_are_refused(centre, stiffness, message):
+def test_umbrellas_of_bad_numbers_are_refused(centre, stiffness, message):
     with pytest.raises(ValueError, match=message):
         Umbrella(FCC_L12, np.full((1, 4), centre), np.full((1, 4), stiffness))
 
 
-def test_an_expansion_with_several_sites_per_cell_is_refused():
-    two = expansion_from([], [0.0])
-    object.__setattr__(two, "basis", np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="`basis` of the expansion must hold one site"):
-        ClusterHamiltonian.on(two, Supercell(FCC_L12, 2))
+@pytest.mark.parametrize(
+    ("centre", "stiffness", "field", "message"),
+    [
+        ((1, 3), (1, 3), 0.0, r"`centre` must hold one number per order parameter of 'fcc-L12'"),
+        ((1, 4), (1, 4), (1, 3), r"`field` must hold .*, 4; its shape is \(1, 3\)"),
+        ((1, 4), (1, 3), 0.0, r"`stiffness` must hold .*, 4; its shape is \(1, 3\)"),
+    ],
+)
+def test_umbrellas_of_another_number_of_order_parameters_are_refused(
+    monkeypatch, centre, stiffness, field, message
+):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user runs it
+    h = field if isinstance(field, float) else np.zeros(field)
+    with pytest.raises(ValueError, match=message):
+        Umbrella(FCC_L12, np.zeros(centre), np.zeros(stiffness), h)
+
+
+def test_an_umbrella_of_another_system_is_refused():
+    hamiltonian = ClusterHamiltonian.on(EXPANSION, Supercell(FCC_L12, 2))
+    layers = Umbrella.semi_grand(LAYERS, np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"`umbrella` must be of the system .* 'fcc-layers'"):
+        sample(hamiltonian, layers, temperature=900.0, schedule=Schedule(), seed=1)
