@@ -126,7 +126,7 @@ def test_ten_folds_of_the_nickel_rich_side_have_the_known_errors(eam, cutoffs, p
 
 
 def test_hull_weights_trade_errors_far_above_the_hull_for_errors_near_it(eam):
-    """Weights w with E[δ²] ∝ 1/w are the best: near the hull at the price of the plain mean."""
+    """What the model is good for is judged near the hull; its plain mean error then is larger."""
     above = energy_above_hull(eam.fractions, eam.formation_energies)
     focus = eam.fractions <= 0.4 + 1e-9
     near, far = focus & (above <= 0.1), focus & (above > 0.1)
