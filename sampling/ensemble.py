@@ -39,8 +39,10 @@ class Schedule:
     def __post_init__(self) -> None:
         for name, least in (("walkers", 1), ("sweeps", 1), ("burn_in", 0), ("stride", 1)):
             value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"`{name}` must be at least {least}; it is {value}.")
+            if not (value >= least and value % 1 == 0):
+                raise ValueError(
+                    f"`{name}` must be a whole number, at least {least}; it is {value}."
+                )
         if self.sweeps < 2 * self.stride:
             raise ValueError(
                 f"`sweeps` must hold at least two records of `stride` {self.stride}; "
@@ -146,11 +148,11 @@ def sample(
     """
     points = len(umbrella.centre)
     seeds = tuple(range(points)) if point_seeds is None else point_seeds
-    _require_points(umbrella, seeds, seed, hamiltonian.supercell.system.name)
-    kelvin = _per_point(temperature, points)
-    if threads < 1:
-        raise ValueError(f"`threads` must be at least 1; it is {threads}.")
     box = hamiltonian.supercell
+    _require_points(umbrella, box, seeds, seed)
+    kelvin = _per_point(temperature, points)
+    if not threads >= 1:
+        raise ValueError(f"`threads` must be at least 1; it is {threads}.")
     before = _chains(start, kernel, box, schedule.walkers, seed, seeds)
     walkers = _under_way(before, umbrella, kelvin, box)
     records = kernel.advance(
@@ -192,17 +194,23 @@ def sample(
 
 
 def _require_points(
-    umbrella: Umbrella, point_seeds: tuple[int, ...], seed: int, system: str
+    umbrella: Umbrella, box: Supercell, point_seeds: tuple[int, ...], seed: int
 ) -> None:
-    if umbrella.system.name != system:
+    if umbrella.system.name != box.system.name:
         raise ValueError(
-            f"`umbrella` must be of the system of `hamiltonian`, {system!r}; it is of "
-            f"{umbrella.system.name!r}."
+            f"`umbrella` must be on the order parameters of the box, {box.system.name!r}; it is "
+            f"on those of {umbrella.system.name!r}."
         )
-    if umbrella.centre.ndim != 2 or umbrella.stiffness.shape != umbrella.centre.shape:
+    shape, wanted = umbrella.centre.shape, (len(umbrella.centre), box.system.dimension)
+    if not shape == wanted == umbrella.stiffness.shape:
         raise ValueError(
-            "`umbrella` must have `centre` and `stiffness` of shape [point, d]; they have "
-            f"{umbrella.centre.shape} and {umbrella.stiffness.shape}."
+            "`umbrella` must have `centre` and `stiffness` of shape [point, d] with d = "
+            f"{box.system.dimension}; they have {shape} and {umbrella.stiffness.shape}."
+        )
+    field = np.shape(umbrella.field)
+    if field not in ((), shape):
+        raise ValueError(
+            f"`field` of the umbrella must be one number or of shape {shape}; it has {field}."
         )
     if len(point_seeds) != len(umbrella.centre):
         raise ValueError(
@@ -251,8 +259,9 @@ def _chains(
                 f"`start` must hold occupations [point, walker, site] of shape {expected}; they "
                 f"have {occupation.shape}."
             )
-        if (occupation > 1).any():
-            raise ValueError(f"`start` must hold 0 and 1 alone; it holds {occupation.max()}.")
+        strange = ~np.isin(occupation, (0, 1))
+        if strange.any():
+            raise ValueError(f"`start` must hold 0 and 1 alone; it holds {occupation[strange][0]}.")
     if not isinstance(start, Chains):
         return fresh_chains(
             kernel, box, walkers=walkers, seed=seed, point_seeds=point_seeds, occupation=occupation

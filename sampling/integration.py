@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Integer
 from numpy.polynomial import Polynomial
 
+from idnn.checks import require_finite, require_positive
 from idnn.units import BOLTZMANN_EV
 from sampling.chains import Chains
 from sampling.ensemble import Samples, Schedule
@@ -65,8 +67,10 @@ def integrate(path: Sequence[Samples], *, reference: float) -> Integral:
         reference: G of the first point.
 
     Raises:
-        ValueError: one point alone, a single walker, boxes or numbers of walkers that differ.
+        ValueError: one point alone, a single walker, boxes or numbers of walkers that differ, or a
+            reference that is not finite.
     """
+    require_finite("reference", reference)
     nodes = [_node(samples.point(i)) for samples in path for i in range(len(samples.temperature))]
     _require_one_ensemble(nodes)
     nodes = [
@@ -239,13 +243,16 @@ def low_temperature(
         occupation: the crystal.
 
     Raises:
-        ValueError: an umbrella with stiffness, which couples all flips; or a flip that costs
-            nothing or less.
+        ValueError: an umbrella with stiffness, which couples all flips; a temperature that is not
+            positive; not one 0 or 1 per site; or a flip that costs nothing or less.
     """
+    require_positive("temperature", torch.as_tensor(temperature))
     if umbrella.stiffness.any():
         raise ValueError("`umbrella` must have no `stiffness` here: fields alone.")
     box = hamiltonian.supercell
     sites = len(box.sites)
+    if len(occupation) != sites or not np.isin(occupation, (0, 1)).all():
+        raise ValueError(f"`occupation` must hold 0 or 1 for each of the box's {sites} sites.")
     beta = np.broadcast_to(1 / (BOLTZMANN_EV * np.asarray(temperature)), len(umbrella.centre))
     field = len(umbrella.system.q) * umbrella.sublattice_field[:, box.sublattice]
     pull = field * (2 * occupation.astype(np.int64) - 1)
@@ -283,12 +290,14 @@ def crossing(
     slope. None where ΔG keeps its sign between the outermost points.
 
     Raises:
-        ValueError: a phase has fewer than six points.
+        ValueError: a phase has fewer than six points, or one that is not finite.
     """
     fits = []
     for parameter, integral in (first, second):
         if len(parameter) < 6:
             raise ValueError(f"each phase must have at least six points; one has {len(parameter)}.")
+        if not np.isfinite([parameter, integral.reduced.value]).all():
+            raise ValueError("each phase must have finite parameters and G; one has not.")
         fits.append(Polynomial.fit(parameter, integral.reduced.value, 3).convert())
     difference = fits[0] - fits[1]
     ends = [float(end) for p, _ in (first, second) for end in (p.min(), p.max())]

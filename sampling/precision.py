@@ -9,7 +9,7 @@ from idnn.checks import require_positive
 from sampling.chains import Chains
 from sampling.ensemble import LANES, Samples, Schedule, sample
 from sampling.equilibration import stationary
-from sampling.estimate import Estimate, chemical_potential, ergodic_mean
+from sampling.estimate import Estimate, chemical_potential, ergodic_mean, hessian
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels.walkers import Kernel
 
@@ -23,8 +23,10 @@ class PreciseRun:
     Attributes:
         samples: all records of the point, those before equilibrium included.
         mu: of the stationary ones (eV per site); the error NaN where none can be quoted.
-        outcome: "precision" where every error of μ is small enough; else "not ergodic" where the
-            walkers still disagree when the budget ends, and "budget" where they do not.
+        outcome: "precision" where every error of μ is small enough; else, when the budget ends,
+            "not ergodic" where the walkers still disagree, "frozen" where some order parameter
+            never changed (κ too far outside for ⟨η⟩ to follow, or too cold: no budget helps), and
+            "budget" where more of it would do.
         needed: sweeps after burn-in that the wanted precision takes, judged by the error at the
             end; NaN where none can be quoted.
     """
@@ -68,11 +70,15 @@ def sample_to_precision(
         threads: as in `sample`.
 
     Raises:
-        ValueError: `sigma_mu` is not positive, the budget is below the first batch, or whatever
-            `sample` refuses.
+        ValueError: `sigma_mu` is not positive, the budget is below the first batch, there is a
+            single walker, or whatever `sample` refuses.
     """
     require_positive("sigma_mu", sigma_mu)
-    if budget < first.sweeps:
+    if first.walkers < 2:
+        raise ValueError(
+            f"`first` must have at least 2 `walkers`, for error bars; it has {first.walkers}."
+        )
+    if not budget >= first.sweeps:
         raise ValueError(
             f"`budget` must hold the first batch of {first.sweeps} sweeps; it is {budget}."
         )
@@ -117,7 +123,8 @@ def _judged(samples: Samples, sigma_mu: float) -> PreciseRun:
     quantities = np.concatenate([settled.eta, settled.energy[..., None]], -1)
     agreed = bool(ergodic_mean(quantities).ergodic.all())
     worst = float(mu.stderr.max())
-    spent = "budget" if agreed else "not ergodic"
+    frozen = bool(np.isnan(hessian(settled).value).any())
+    spent = "not ergodic" if not agreed else "frozen" if frozen else "budget"
     outcome = PRECISION if agreed and worst <= sigma_mu else spent
     sweeps = samples.eta.shape[1] * samples.schedule.stride
     return PreciseRun(samples, mu, outcome, sweeps * (worst / sigma_mu) ** 2)

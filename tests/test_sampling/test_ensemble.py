@@ -213,22 +213,36 @@ def test_chains_of_another_kernel_are_refused():
 
 def test_an_umbrella_of_another_shape_is_refused():
     hamiltonian = ClusterHamiltonian.on(illustrative_expansion(), Supercell(FCC_L12, 2))
-    with pytest.raises(ValueError, match="`umbrella` must have `centre` and `stiffness` of shape"):
-        sample(
-            hamiltonian, Umbrella(FCC_L12, np.zeros(4), np.ones(4)),
-            temperature=1000.0, schedule=SHORT, seed=0,
-        )  # fmt: skip
+    four, three = np.zeros((1, 4)), np.zeros((1, 3))
+    two_fields = Umbrella(FCC_L12, four, four, four)
+    object.__setattr__(two_fields, "field", np.zeros((2, 4)))  # Else refused by the type checker.
+    for umbrella, message in (
+        (Umbrella(FCC_L12, np.zeros(4), np.ones(4)), "`umbrella` must have `centre` and"),
+        (Umbrella(FCC_L12, three, three), r"with d = 4; they have \(1, 3\)"),
+        (two_fields, r"one number or of shape \(1, 4\); it has \(2, 4\)"),
+        (Umbrella(LAYERS, four[:, :2], four[:, :2]), "'fcc-L12'; it is on those of 'fcc-layers'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sample(hamiltonian, umbrella, temperature=1000.0, schedule=SHORT, seed=0)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"walkers": 0}, "`walkers` must be at least 1; it is 0"),
-        ({"burn_in": -1}, "`burn_in` must be at least 0; it is -1"),
-        ({"stride": 0}, "`stride` must be at least 1; it is 0"),
+        ({"walkers": 0}, "`walkers` must be a whole number, at least 1; it is 0"),
+        ({"burn_in": -1}, "`burn_in` must be a whole number, at least 0; it is -1"),
+        ({"stride": 0}, "`stride` must be a whole number, at least 1; it is 0"),
         ({"sweeps": 3, "stride": 2}, "`sweeps` must hold at least two records"),
     ],
 )
 def test_bad_schedules_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**changes)
+
+
+@pytest.mark.parametrize("length", [np.nan, np.inf, 2.5])
+def test_lengths_that_are_no_whole_numbers_are_refused(length):
+    schedule = Schedule()
+    object.__setattr__(schedule, "sweeps", length)  # Else refused by the type checker.
+    with pytest.raises(ValueError, match="`sweeps` must be a whole number, at least 1; it is"):
+        schedule.__post_init__()

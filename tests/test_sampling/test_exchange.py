@@ -1,6 +1,7 @@
 """Replica exchange against exact enumeration, and annealing against enumerated ground states."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +10,17 @@ from boxes import LAYERS, all_states, boltzmann, expansion_from, ideal_gas, shor
 from idnn.order_parameters import FCC_L12
 from sampling.chains import scattered
 from sampling.clusters import illustrative_expansion
+from sampling.energies import read_energies
 from sampling.ensemble import Schedule, sample
 from sampling.estimate import ergodic_mean
 from sampling.exchange import anneal, exchange
+from sampling.fit import FitSettings, fit_expansion
 from sampling.groundstates import find_ground_states
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels.flips import Flips
 from sampling.kernels.swaps import Swaps
 from sampling.lattice import Supercell
+from sampling.ordering import fcc
 
 SMALL = ClusterHamiltonian.on(short_ranged(), Supercell(LAYERS, 2))
 NEAREST = [orbit.clusters[..., :3] for orbit in short_ranged().orbits[1:2]]
@@ -93,7 +97,7 @@ def test_replicas_march_up_and_down_a_ladder_of_equal_conditions():
 
 def run(**changes):
     settings = {
-        "temperature": np.array([400.0, 600.0, 900.0, 1400.0]),
+        "temperature": np.array([450.0, 700.0, 1200.0, 2200.0]),
         "schedule": Schedule(walkers=5, sweeps=16, burn_in=0, stride=2),
         "seed": 2,
     }
@@ -103,6 +107,7 @@ def run(**changes):
 def test_seeds_fix_a_ladder_and_threads_do_not_change_it():
     first = run(kernel=Flips())
     again = run(kernel=Flips(), threads=3)
+    assert 0 < first.accepted.min() < 1
     assert (first.samples.eta == again.samples.eta).all()
     assert (first.round_trips == again.round_trips).all()
     other = run(kernel=Flips(), seed=4)
@@ -144,34 +149,63 @@ def test_one_point_is_no_ladder():
         exchange(SMALL, fields([[0.0, 0.0]]), temperature=500.0, schedule=Schedule(), seed=0)
 
 
-def test_annealing_finds_the_enumerated_ground_states_from_random_starts():
-    expansion = illustrative_expansion()
-    states = find_ground_states(expansion, largest=4)
-    expected = [states.energies[v] for v in states.vertices]
-    filled = [round(4 * 64 * states.fractions[v]) for v in states.vertices]
+def illustrative():
+    return illustrative_expansion()
+
+
+def fitted(file, kind):
+    """Of the energies shipped with the examples."""
+    source = Path(__file__).parents[2] / "examples/ni_al" / file
+    energies = read_energies(source, fcc(("Ni", "Al"), 3.57), kind=kind)
+    return fit_expansion(energies, FitSettings(cutoffs=((5.1, 2.6, 2.6),))).expansion
+
+
+def embedded_atom():
+    return fitted("eam/energies.jsonl", None)
+
+
+def first_principles():
+    return fitted("dft/results.jsonl", "volume")
+
+
+def fits(ordering, box):
+    """Whether the box is a whole number of the ordering's cells."""
+    cells = box.cells * box.ordered_cell @ np.linalg.inv(ordering.supercell)
+    return np.allclose(cells, np.round(cells), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("expansion", "known"),
+    [
+        (illustrative, ["L1_2 Ni3Al", "L1_0 NiAl", "L1_2 NiAl3"]),
+        (embedded_atom, ["Ni7Al", "L1_2 Ni3Al", "Ni5Al3", "L1_0 NiAl"]),
+        (first_principles, ["L1_2 Ni3Al", "L1_0 NiAl"]),
+    ],
+)
+def test_annealing_finds_the_enumerated_ground_states_from_random_starts(expansion, known):
+    energies = expansion()
+    states = find_ground_states(energies)
     box = Supercell(FCC_L12, 4)
-    each = np.array([[n // 4] * 4 for n in filled])
+    vertices = [v for v in states.vertices if states.names[v] in known]
+    assert [states.names[v] for v in vertices] == known
+    assert all(fits(states.orderings[v], box) for v in vertices)
+    filled = [round(64 * states.fractions[v]) for v in vertices]
+    hamiltonian = ClusterHamiltonian.on(energies, box)
     found = anneal(
-        ClusterHamiltonian.on(expansion, box),
-        fields_free(len(each)),
-        temperatures=np.geomspace(3000.0, 200.0, 24),
+        hamiltonian,
+        Umbrella.semi_grand(FCC_L12, np.zeros((len(known), 4))),
+        temperatures=np.geomspace(4000.0, 150.0, 24),
         sweeps=40,
         walkers=6,
         seed=7,
-        start=scattered(box, each, walkers=6, seed=3),
+        start=scattered(box, np.tile(filled, (4, 1)).T, walkers=6, seed=3),
         kernel=Swaps(),
     )
-    assert len(expected) == 5
-    assert found.energy.min(1) == pytest.approx(np.array(expected), abs=1e-7)
-    kept = box.filled(found.occupation).sum(-1)
-    assert (kept == np.array(filled)[:, None]).all()
-    assert ClusterHamiltonian.on(expansion, box).energy(found.occupation[1]) / 256 == pytest.approx(
-        found.energy[1]
-    )
-
-
-def fields_free(points):
-    return Umbrella.semi_grand(FCC_L12, np.zeros((points, 4)))
+    # Interactions are rounded to `quantum`, at most half of it per cluster.
+    rounding = hamiltonian.quantum * sum(orbit.multiplicity for orbit in energies.orbits)
+    assert found.energy.min(1) == pytest.approx(states.energies[vertices], abs=rounding)
+    assert (box.filled(found.occupation).sum(-1) == 4 * np.array(filled)[:, None]).all()
+    assert hamiltonian.energy(found.occupation[1]) / 256 == pytest.approx(found.energy[1])
 
 
 def test_annealing_returns_the_lowest_biased_state_it_met_not_the_last_one():

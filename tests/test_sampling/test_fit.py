@@ -111,6 +111,36 @@ def test_embedded_atom_energies_have_the_known_cross_validation_errors(eam):
     assert 1e3 * rich.cross_validation.rmse_focus == pytest.approx(3.3, rel=0.1)
 
 
+EIGHTEEN = ((6.3, 4.5, 3.7),)
+"""Constant, point, 6 pairs, 7 triplets, 3 quadruplets."""
+
+
+@pytest.mark.parametrize(("cutoffs", "parameters", "known"), [(EIGHT, 8, 3.3), (EIGHTEEN, 18, 3.1)])
+def test_ten_folds_of_the_nickel_rich_side_have_the_known_errors(eam, cutoffs, parameters, known):
+    # Of the same independent fits, structures up to x = 0.4 alone; 5 % for the different folds.
+    flat = dict(cutoffs=cutoffs, outside_weights=(0,), hull_scale=1e6, ridges=(1e-9,),
+                order_decays=(1.0,), size_decays=(0.0,))  # fmt: skip
+    found = nested_cross_validation(eam, FitSettings(**flat), folds=10)
+    assert len(fit_expansion(eam, FitSettings(**flat)).expansion.eci) == parameters
+    assert 1e3 * found.rmse_focus == pytest.approx(known, rel=0.05)
+
+
+def test_hull_weights_trade_errors_far_above_the_hull_for_errors_near_it(eam):
+    """What the model is good for is judged near the hull; its plain mean error then is larger."""
+    above = energy_above_hull(eam.fractions, eam.formation_energies)
+    focus = eam.fractions <= 0.4 + 1e-9
+    near, far = focus & (above <= 0.1), focus & (above > 0.1)
+    errors = []
+    for scale in (1e6, 0.1):
+        settings = FitSettings(cutoffs=EIGHT, outside_weights=(0,), hull_scale=scale)
+        found = nested_cross_validation(eam, settings).predictions - eam.formation_energies
+        errors.append([1e3 * np.sqrt((found[part] ** 2).mean()) for part in (focus, near, far)])
+    plain, weighted = errors
+    assert weighted[1] < 0.8 * plain[1]
+    assert weighted[2] > plain[2]
+    assert weighted[0] == pytest.approx(plain[0], rel=0.1)
+
+
 def test_a_structure_that_is_not_fitted_is_predicted(eam):
     fit = fit_expansion(eam, FitSettings(cutoffs=EIGHT, outside_weights=(0,), ridges=(0.1,)))
     outside = eam.fractions > 0.4

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,53 @@ def test_limits_outside_their_range_are_refused():
         coin_tosses(SMALL, ALL, schedule=SCHEDULE, seed=0)
 
 
+@pytest.mark.parametrize("kelvin", [0.0, -500.0, np.nan])
+def test_a_limit_at_no_temperature_is_refused(kelvin):
+    with pytest.raises(ValueError, match="`temperature` must be finite and positive"):
+        low_temperature(
+            SMALL, fields([-1.5, 0.0]), temperature=kelvin, occupation=np.zeros(16, np.uint8)
+        )
+
+
+@pytest.mark.parametrize("occupation", [np.zeros(15, np.uint8), np.full(16, 2)])
+def test_a_crystal_of_another_box_is_refused(occupation):
+    with pytest.raises(ValueError, match="must hold 0 or 1 for each of the box's 16 sites"):
+        low_temperature(SMALL, fields([-1.5, 0.0]), temperature=900.0, occupation=occupation)
+
+
+@pytest.mark.parametrize("reference", [np.nan, np.inf])
+def test_an_unknown_reference_is_refused(reference):
+    with pytest.raises(ValueError, match="`reference` must be finite; it is"):
+        integrate([short()], reference=reference)
+
+
+def made_up(kelvin, records):
+    """Samples of energies [point, sample, walker] that no run made."""
+    _, samples, walkers = records.shape
+    like = sample(
+        SMALL, fields(*[[0.0, 0.0]] * len(kelvin)), temperature=kelvin, seed=0,
+        schedule=Schedule(walkers=walkers, sweeps=samples, burn_in=0, stride=1),
+    )  # fmt: skip
+    return replace(like, energy=records)
+
+
+def test_variances_of_few_records_leave_no_bias():
+    """ΔG between an energy that is fixed and one that is normal, from four records of two walkers.
+
+    The variance of so few is an eighth too small on average; what (N/12)Δβ² of it enters is not.
+    """
+    pairs, spread = 500, 10.0
+    beta = np.tile([1.0, 1.1], pairs)
+    records = spread * np.random.default_rng(3).standard_normal((2 * pairs, 4, 2))
+    records[::2] = 0.0
+    integral = integrate([made_up(1 / (BOLTZMANN_EV * beta), records)], reference=0.0)
+    steps = np.diff(integral.reduced.value)[::2]
+    exact = 16 / 12 * (0.1 * spread) ** 2
+    error = steps.std() / np.sqrt(pairs)
+    assert error < exact / 8 / 5
+    assert abs(steps.mean() - exact) < 4 * error
+
+
 def straight(omega, slope, along, stderr=1e-4):
     """G = omega + slope·along + along²/20 as if it had been integrated."""
     value = omega + slope * along + along**2 / 20
@@ -238,5 +286,19 @@ def test_phases_cross_where_their_lines_do_also_beyond_where_they_are_known():
     assert where.value == pytest.approx(1.1)
     assert where.stderr == pytest.approx(np.sqrt(2) * 1e-4 / 0.5)
     assert crossing((one, straight(0.0, -1.0, one)), (two, straight(9.0, 0.5, two))) is None
+    # 0.05 (p − 0.2)(p − 1.4): of two crossings the one nearer to where both phases are known.
+    near, far = np.linspace(1.2, 1.5, 7), np.linspace(0.0, 1.5, 7)
+    bent = replace(
+        straight(0.0, 0.0, far),
+        reduced=Estimate(0.05 * (far - 0.2) * (far - 1.4), np.full(7, 1e-4)),
+    )
+    flat = replace(bent, reduced=Estimate(np.zeros(7), np.full(7, 1e-4)))
+    for one_phase, other in (((near, flat), (far, bent)), ((far, bent), (near, flat))):
+        assert crossing(one_phase, other).value == pytest.approx(1.4)
+    low = np.linspace(0.1, 0.4, 7)
+    assert crossing((low, flat), (far, bent)).value == pytest.approx(0.2)
+    for strange in ((np.nan * one, straight(0.0, 0.0, one)), (one, straight(np.nan, 0.0, one))):
+        with pytest.raises(ValueError, match="must have finite parameters and G; one has not"):
+            crossing(strange, (one, straight(0.0, 0.5, one)))
     with pytest.raises(ValueError, match="at least six points; one has 5"):
         crossing((one, straight(0.0, 0.0, one)), (two[:5], straight(0.0, 0.5, two[:5])))

@@ -1,5 +1,7 @@
 """Runs asked for a precision: reached, paid for, unbiased, and one run's records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from boxes import Q, ideal_gas
@@ -80,6 +82,18 @@ def test_walkers_stuck_in_different_domains_are_not_ergodic():
     assert not (done.mu.stderr <= 1e-3).all()
 
 
+@pytest.mark.parametrize(("centre", "outcome"), [(1.1, "precision"), (3.0, "frozen")])
+def test_a_centre_outside_is_followed_or_said_to_be_out_of_reach(centre, outcome):
+    """κ₀ is where ⟨η₀⟩ may not be: an ideal gas follows as far as fluctuations bring it."""
+    umbrella = Umbrella(FCC_L12, np.array([[centre, 0.0, 0.0, 0.0]]), np.full((1, 4), 1.0))
+    (done,) = sample_to_precision(
+        GAS, umbrella, temperature=1000.0, sigma_mu=5e-3, first=FIRST, budget=2000, seed=4
+    )
+    assert done.outcome == outcome
+    assert np.isfinite(done.needed) == np.isfinite(done.mu.stderr).all() == (outcome == "precision")
+    assert (done.samples.eta[0, -1, :, 0] == 1).all() == (outcome == "frozen")
+
+
 @pytest.mark.slow
 def test_errors_of_runs_that_stopped_themselves_still_cover_the_truth():
     """Stopping where an error looks small must not make it too small: 300 runs."""
@@ -106,6 +120,7 @@ def test_errors_of_runs_that_stopped_themselves_still_cover_the_truth():
         ({"sigma_mu": 0.0}, "`sigma_mu` must be finite and positive; it is 0"),
         ({"sigma_mu": float("nan")}, "`sigma_mu` must be finite and positive"),
         ({"budget": 30}, "`budget` must hold the first batch of 40 sweeps; it is 30"),
+        ({"first": replace(FIRST, walkers=1)}, "`first` must have at least 2 `walkers`"),
         ({"point_seeds": (1, 2)}, r"`point_seeds` must hold one per point"),
     ],
 )
