@@ -106,7 +106,7 @@ def test_slabs_lie_across_the_longest_edge_with_the_fractions_of_their_phases():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="share"):
-        sampled((4, 8, 1), np.array([0.0, 0.5]), 10)
+        sampled((4, 8, 1), np.array([0.0, 1.0]), 10)
     with pytest.raises(ValueError, match="share"):
         sampled((4, 8, 1), np.array([0.0, np.nan, 1.0]), 10)
     path = two_phase_path(
