@@ -106,8 +106,8 @@ class _Arrays:
 
     def derivatives(self) -> Derivatives:
         directions = None if self.directions is None else torch.from_numpy(self.directions)
-        columns = (torch.from_numpy(a) for a in (self.eta, self.mu, self.sigma))
-        return Derivatives(*columns, directions)
+        eta, mu, sigma = (torch.from_numpy(a) for a in (self.eta, self.mu, self.sigma))
+        return Derivatives(eta, mu, sigma, directions)
 
 
 def _weights(network: IntegrableNetwork) -> Weights:

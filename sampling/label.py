@@ -137,7 +137,7 @@ def _label_block(
         hamiltonian,
         Umbrella(box.system, task.centre[rows], task.stiffness[rows]),
         temperature=task.temperature,
-        schedule=_schedule(task, box.cells),
+        schedule=_schedule(task, box.edges[0]),
         seed=task.seed,
         point_seeds=tuple(task.point_seeds[i] for i in rows),
     )

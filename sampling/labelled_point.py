@@ -143,7 +143,7 @@ def labelled(samples: Samples, hamiltonian: ClusterHamiltonian, *, length: float
         seed=samples.seed,
         point_seed=samples.point_seeds[0],
         schedule=schedule,
-        cells=hamiltonian.supercell.cells,
+        cells=hamiltonian.supercell.edges[0],
         sites=samples.sites,
         length=length,
         homogeneous=False,
@@ -158,7 +158,7 @@ def labelled(samples: Samples, hamiltonian: ClusterHamiltonian, *, length: float
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:
-    if box.cells % 2:
+    if any(edge % 2 for edge in box.edges):
         return np.nan
     occupation, temperature = samples.chains.occupation, samples.temperature
     return float(block_variance(box, occupation, curvature, temperature=temperature).excess[0])
