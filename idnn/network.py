@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -154,6 +154,23 @@ class IntegrableNetwork(nn.Module):
         ):
             mine.data = torch.cat([p.data for p in theirs])[list(index)].clone()
         return whole
+
+    def with_floor(self, floor: float) -> IntegrableNetwork:
+        """The same learned part, with ideal mixing continued quadratically below another fraction.
+
+        Raises:
+            ValueError: the floor is below that of training, where the learned part makes up for
+                the continuation.
+        """
+        if not floor >= self.settings.floor:
+            raise ValueError(
+                f"`floor` must not be below that of training, {self.settings.floor:g}; it is "
+                f"{floor:g}."
+            )
+        other = self.gather([self], range(self.members))
+        other.settings = replace(self.settings, floor=floor)
+        other.reference = IdealMixing(self.system.q, self.temperature, floor)
+        return other.requires_grad_(self.weights[0].requires_grad)
 
     @property
     def _kt(self) -> float:

@@ -82,18 +82,23 @@ class LearnedEnergy:
 
 
 def load_energy(
-    path: Path, *, member: int | None = None, device: torch.device | None = None
+    path: Path,
+    *,
+    member: int | None = None,
+    floor: float | None = None,
+    device: torch.device | None = None,
 ) -> LearnedEnergy:
     """Read a network written by `idnn.checkpoint.save_network`.
 
     Args:
         path: of the file.
         member: one network of the committee; None for their mean.
+        floor: site fraction below which ideal mixing is continued; None as in training.
         device: where it is evaluated; None for the CPU.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: the committee has no such member.
+        ValueError: the committee has no such member, or was trained with a higher floor.
         BadModelFile: it is truncated, of another format or of an unknown system.
     """
     header = read_header(path)
@@ -102,6 +107,8 @@ def load_energy(
         if not 0 <= member < network.members:
             raise ValueError(f"`member` must lie in [0, {network.members - 1}]; it is {member}.")
         network = network.member(member).requires_grad_(False)
+    if floor is not None:
+        network = network.with_floor(floor)
     return LearnedEnergy(
         f=network.to(device),
         system=network.system,

@@ -158,7 +158,7 @@ def _energy(
             f = BraggWilliams(ideal, torch.tensor(v, dtype=torch.float64))
             return f, FCC_L12, {}
         case LearnedSettings() as e:
-            learned = load_energy(e.model, member=e.member, device=device)
+            learned = load_energy(e.model, member=e.member, floor=e.floor, device=device)
             if learned.system.name != FCC_L12.name:
                 raise ValueError(
                     f"`energy.model` must be of system {FCC_L12.name!r}, whose order parameters "

@@ -57,6 +57,9 @@ class LearnedSettings(Table):
     """Relative to the TOML file."""
     member: Annotated[int, Field(ge=0, strict=True)] | None = None
     """One network of the committee; not given: their mean, at their joint cost."""
+    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 2e-3
+    """Site fraction below which ideal mixing is continued by its Taylor polynomial. It bounds the
+    curvature of f, and with it what a time step can be; no less than the model was trained with."""
 
 
 class FieldSettings(Table):

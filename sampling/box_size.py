@@ -18,24 +18,28 @@ def in_a_larger_box(
 
     In a homogeneous state a box of N sites adds a/N + O(1/N²) to μ at a given ⟨η⟩; of the
     difference between N and N′ > N, a share r = N/(N′ − N) is still in the larger. What the next
-    order leaves, about N/N′ of the correction, is kept as an error.
+    order leaves, about N/N′ of the correction, is kept as an error. Along a sublattice whose μ
+    differs by more than k_BT the boxes hold too few atoms for a series in 1/N: nothing is
+    corrected there, and the difference is the error.
     """
-    difference = _difference(small, large, system, temperature)
-    share = small.sites / (large.sites - small.sites)
-    correction = share * difference
-    errors = {
-        name: np.hypot((1 + share) * of_large, share * of_small)
-        for name, of_large, of_small in (
-            ("mu", large.mu.stderr, small.mu.stderr),
-            ("sublattice", large.sublattice_stderr, small.sublattice_stderr),
-        )
-    }
+    directions = system.directions.numpy()
+    difference = _difference(small, large, system, temperature) @ directions
+    # k_BT of one atom changed, per unit length of η.
+    limit = BOLTZMANN_EV * temperature / len(directions) / np.linalg.norm(system.q.numpy(), axis=0)
+    in_series = np.abs(difference) < limit
+    share = np.where(in_series, small.sites / (large.sites - small.sites), 0.0)
+    removed = share * np.where(in_series, difference, 0.0)
+    correction = np.linalg.solve(directions.T, removed)
+    stderr = np.hypot((1 + share) * large.sublattice_stderr, share * small.sublattice_stderr)
+    # Of independent errors along sublattices.
+    added = np.sqrt(np.maximum(stderr**2 - large.sublattice_stderr**2, 0))
+    spread = np.linalg.norm(np.linalg.inv(directions.T) * added, axis=1)
     return replace(
         large,
-        mu=Estimate(large.mu.value + correction, errors["mu"]),
+        mu=Estimate(large.mu.value + correction, np.hypot(large.mu.stderr, spread)),
         correction=large.correction + correction,
-        sublattice_stderr=errors["sublattice"],
-        size_error=small.sites / large.sites * np.abs(correction @ system.directions.numpy()),
+        sublattice_stderr=stderr,
+        size_error=np.abs(np.where(in_series, small.sites / large.sites * removed, difference)),
     )
 
 

@@ -155,12 +155,13 @@ class _Loop:
             before = None if previous is None else previous.network
             network = self._model(index, before)
         with self.clock.stage("equilibrium"):
-            data, fresh = self._data(index), self._data(index, only=True)
+            data = self._data(index)
+            floor = self.settings.network.discrepancy
             judgement, estimate = judge(
                 network,
                 before,
-                data,
-                fresh,
+                data.with_floor(floor),
+                self._data(index, only=True).with_floor(floor),
                 round_index=index,
                 composition=self.settings.ensemble.composition,
                 pool=self._spread(POOL, seed=0),

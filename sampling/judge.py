@@ -72,9 +72,13 @@ def judge(
     composition: tuple[float, float],
     pool: Float[Tensor, "sample d"],
 ) -> tuple[Judgement, TieLineEstimate | None]:
-    """Judge `network`, trained on `data`, of which `fresh` was new to `previous`."""
+    """Judge `network`, trained on `data`, of which `fresh` was new to `previous`.
+
+    Both with the σ they are learned with. Errors are weighted by 1/σ², as in training: of a nearly
+    empty sublattice μ may be known to 0.1 eV, of a well to 0.1 meV.
+    """
     with torch.no_grad():
-        train_rmse = _rms(network.gradient(data.eta) - data.mu)
+        train_rmse = _weighted_rms(data, network.gradient(data.eta) - data.mu)
         spread = float(network.gradients(pool).var(0).mean().sqrt())
     unseen_rmse, calibration = None, 1.0
     if previous is not None:
@@ -101,7 +105,7 @@ def judge(
 def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, float]:
     """Error on points the network has not seen, and the factor its spread needs to explain it.
 
-    s² = (⟨error²⟩ − ⟨σ²⟩)/⟨spread²⟩, at least 1: a committee is never trusted beyond its word.
+    s² = (⟨error²/σ²⟩ − 1)/⟨spread²/σ²⟩, at least 1: a committee is never trusted beyond its word.
     Both are NaN without such points.
     """
     if len(fresh) == 0:
@@ -109,14 +113,10 @@ def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, fl
     with torch.no_grad():
         mu = network.gradients(fresh.eta)
     error = mu.mean(0) - fresh.mu
-    weight = fresh.sigma.reciprocal().square()
-
-    def mean(square: Tensor) -> Tensor:
-        return (weight * square).mean()
-
-    spread = mean(fresh.along(mu).var(0)).clamp_min(1e-30)
-    surplus = (mean(fresh.along(error).square()) - 1) / spread
-    return _rms(error), float(surplus.clamp_min(1.0).sqrt())
+    chi2 = (fresh.along(error) / fresh.sigma).square().mean()
+    spread = (fresh.along(mu).var(0) / fresh.sigma.square()).mean().clamp_min(1e-30)
+    factor = ((chi2 - 1) / spread).clamp_min(1.0).sqrt()
+    return _weighted_rms(fresh, error), float(factor)
 
 
 def solution_tie_line(
@@ -131,5 +131,6 @@ def solution_tie_line(
     return None if chosen is None else committee_tie_line(network, chosen)
 
 
-def _rms(x: Tensor) -> float:
-    return float(x.square().mean().sqrt())
+def _weighted_rms(data: Derivatives, error: Float[Tensor, "sample d"]) -> float:
+    weight = data.sigma.reciprocal().square()
+    return float(((weight * data.along(error).square()).sum() / weight.sum()).sqrt())

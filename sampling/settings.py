@@ -143,8 +143,9 @@ class NetworkTable(Table):
     members: Annotated[int, Field(ge=2, strict=True)] = 5
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 24)
     activation: str = "squareplus"
-    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 2e-3
-    """Site fraction below which the ideal reference is continued quadratically."""
+    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 5e-5
+    """Site fraction below which the ideal reference is continued quadratically, the least
+    that is sampled."""
     iterations: Count = 800
     weight_decay: NotNegative = 1e-6
     discrepancy: NotNegative = 1e-3

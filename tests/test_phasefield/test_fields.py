@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from idnn.checkpoint import save_network
-from idnn.free_energy import FreeEnergy, WithGradient, hessian
+from idnn.free_energy import FreeEnergy, WithGradient, chemical_potential, hessian
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
+from idnn.units import BOLTZMANN_EV
 from phasefield.free_energies import DoubleWell, load_energy, require_admissible
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
@@ -47,6 +48,29 @@ def test_a_learned_energy_carries_its_system_and_hashes(tmp_path):
     torch.testing.assert_close(whole.f(eta), torch.stack(members).mean(0))
     with pytest.raises(ValueError, match=r"`member` must lie in \[0, 2\]; it is 3"):
         load_energy(tmp_path / "model.safetensors", member=3)
+
+
+def test_a_higher_floor_changes_a_learned_energy_below_it_alone(tmp_path):
+    settings = NetworkSettings(floor=1e-4)
+    network = IntegrableNetwork(FCC_L12, 1000.0, settings, seeds=range(2))
+    save_network(network, tmp_path / "model.safetensors", data_hash="abc")
+    exact, raised = (
+        load_energy(tmp_path / "model.safetensors", floor=floor).f for floor in (None, 5e-3)
+    )
+    x = torch.tensor([[0.2, 0.1, 0.01, 0.3], [0.2, 0.1, 1e-3, 0.3]], dtype=torch.float64)
+    eta = FCC_L12.order_parameters(x)
+    mu = [chemical_potential(f, eta) for f in (exact, raised)]
+    torch.testing.assert_close(mu[0][0], mu[1][0], rtol=0, atol=1e-15)
+    # ∂f/∂x₃ = k_BT/4 ln x; with the floor ln 5e-3 − 0.8, and the rest of μ is the same.
+    change = FCC_L12.q.T @ (mu[1][1] - mu[0][1])
+    thermal = BOLTZMANN_EV * 1000 / 4
+    expected = thermal * (math.log(5e-3) - 0.8 - math.log(1e-3))
+    assert change.tolist() == [
+        pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12), pytest.approx(expected),
+        pytest.approx(0, abs=1e-12),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"`floor` must not be below that of training, 0.0001"):
+        load_energy(tmp_path / "model.safetensors", floor=1e-5)
 
 
 def test_noise_has_the_asked_mean_exactly_and_the_asked_width():

@@ -62,11 +62,29 @@ def test_a_term_in_one_over_n_is_removed_exactly(template):
     np.testing.assert_allclose(found.mu_raw + found.correction, found.mu.value, rtol=1e-12)
     share = 108 / 148
     expected = np.hypot((1 + share) * 4e-3, share * 3e-3)
+    # The directions are orthonormal here, so that equal errors stay equal along η.
     np.testing.assert_allclose(found.mu.stderr, expected)
     np.testing.assert_allclose(found.sublattice_stderr, expected)
     # The next order is N/N′ of what was removed, along each sublattice.
     removed = (SLOPE / 256) @ FCC_L12.directions.numpy()
     np.testing.assert_allclose(found.size_error, 108 / 256 * np.abs(removed), rtol=1e-12)
+
+
+def test_nothing_is_extrapolated_along_a_sublattice_that_differs_by_more_than_thermal_energy(
+    template,
+):
+    eta = np.array([0.12, 0.0, 0.01, 0.0])
+    small, large = boxed(template, 108, eta, 3e-3), boxed(template, 256, eta, 4e-3)
+    directions = FCC_L12.directions.numpy()
+    beyond = 0.1 * directions[:, 2]
+    large = replace(large, mu=Estimate(large.mu.value + beyond, large.mu.stderr))
+    found = in_a_larger_box(small, large, FCC_L12, 1000.0)
+    kept = (found.mu.value - large.mu.value) @ directions
+    assert kept[2] == pytest.approx(0.0, abs=1e-15)
+    assert np.abs(np.delete(kept, 2)).min() > 1e-4
+    difference = (large.mu.value - small.mu.value) @ directions
+    assert found.size_error[2] == pytest.approx(abs(difference[2]))
+    assert found.sublattice_stderr[2] == 4e-3
 
 
 def test_a_box_that_differs_adds_its_difference_to_the_error_alone(template):

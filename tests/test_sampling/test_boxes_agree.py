@@ -40,7 +40,7 @@ def box_of(cells, sweeps, x, mu0, monkeypatch):
     monkeypatch.setattr(sampling.label, "sample", keep)
     centre = Q @ np.array(x) + np.array([mu0 / (2 * PHI), 0.0, 0.0, 0.0])
     task = LabelTask(
-        expansion=illustrative_expansion(), system="fcc-L12", cells=cells, temperature=KELVIN,
+        expansion=illustrative_expansion(), system="fcc-L12", cells=(cells,), temperature=KELVIN,
         centre=centre[None], stiffness=np.full((1, 4), PHI), point_seeds=(0,), seed=1,
         schedule=Schedule(walkers=64, sweeps=sweeps, burn_in=200, stride=2),
     )  # fmt: skip

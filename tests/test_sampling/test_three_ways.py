@@ -37,7 +37,7 @@ def biased(cells, x, mu0, sweeps):
     centre = Q @ np.array(x) + np.array([mu0 / (2 * PHI), 0.0, 0.0, 0.0])
     (point,) = label(
         LabelTask(
-            expansion=EXPANSION, system="fcc-L12", cells=cells, temperature=KELVIN,
+            expansion=EXPANSION, system="fcc-L12", cells=(cells,), temperature=KELVIN,
             centre=centre[None], stiffness=np.full((1, 4), PHI), point_seeds=(0,), seed=1,
             schedule=Schedule(walkers=64, sweeps=sweeps, burn_in=200, stride=2),
         )
