@@ -117,7 +117,10 @@ def test_what_only_says_how_long_to_go_on_is_no_part_of_the_identity(read, old, 
             'system = "L21"\ncells',
             "`ensemble.system` must be one of ['fcc-L12']; it is 'L21'",
         ),
-        ("cells = 3", "cells = 0", "`ensemble.cells`: input should be greater than or equal to 1"),
+        ("cells = [3]", "cells = [0]", "`ensemble.cells.0`: input should be greater than or equal"),
+        ("cells = [3]", "cells = []", "`ensemble.cells`: tuple should have at least 1 item"),
+        ("cells = [3]", "cells = [4, 3]", "`ensemble.cells` must ascend; it is [4, 3]"),
+        ("cells = [3]", "cells = [3, 3]", "`ensemble.cells` must ascend; it is [3, 3]"),
         ("least_rounds = 2", "least_rounds = 9", "must not exceed `rounds`; they are 9 and 2"),
         ("batch = 12", "batch = 5000", "`active_learning.batch`: input should be less than or eq"),
         ("sweeps = 60", "sweeps = 3", "at least two records of `stride` 2; it is 3"),
@@ -140,7 +143,7 @@ def test_what_breaks_a_rule_is_refused_in_one_line(read, tmp_path, old, new, mes
 
 
 def test_every_mistake_is_named_at_once(read):
-    worse = SETTINGS.replace("seed = 3", "seed = -1").replace("cells = 3", "cells = 0")
+    worse = SETTINGS.replace("seed = 3", "seed = -1").replace("cells = [3]", "cells = [0]")
     with pytest.raises(BadSettings, match=r"`seed`.*; `ensemble\.cells`"):
         read(SETTINGS, worse)
 
