@@ -151,8 +151,8 @@ def sample(
     box = hamiltonian.supercell
     _require_points(umbrella, box, seeds, seed)
     kelvin = _per_point(temperature, points)
-    if not threads >= 1:
-        raise ValueError(f"`threads` must be at least 1; it is {threads}.")
+    if not (threads >= 1 and threads % 1 == 0):
+        raise ValueError(f"`threads` must be a whole number, at least 1; it is {threads}.")
     before = _chains(start, kernel, box, schedule.walkers, seed, seeds)
     walkers = _under_way(before, umbrella, kelvin, box)
     records = kernel.advance(
@@ -217,11 +217,11 @@ def _require_points(
             f"`point_seeds` must hold one per point ({len(umbrella.centre)}); "
             f"it holds {len(point_seeds)}."
         )
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"`seed` must lie in [0, 2^64); it is {seed}.")
+    if not (0 <= seed < 2**64 and seed % 1 == 0):
+        raise ValueError(f"`seed` must be a whole number in [0, 2^64); it is {seed}.")
     for value in point_seeds:
-        if not 0 <= value < 2**32:
-            raise ValueError(f"`point_seeds` must lie in [0, 2^32); one is {value}.")
+        if not (0 <= value < 2**32 and value % 1 == 0):
+            raise ValueError(f"`point_seeds` must be whole numbers in [0, 2^32); one is {value}.")
 
 
 def _per_point(

@@ -135,14 +135,23 @@ def chemical_potential(samples: Samples) -> Estimate:
     `hessian` is.
     """
     mean = samples.eta.mean((1, 2))
-    stderr = ergodic_mean(_misses(samples)).mean.stderr
+    stderr = _stderr(samples, _misses(samples))
     return Estimate(samples.umbrella.chemical_potential(mean), stderr)
 
 
 def sublattice_stderr(samples: Samples) -> Float[np.ndarray, "batch d"]:
     """Standard error of vᵀμ (eV per site) for the unit vectors v along sublattice fractions."""
     directions = samples.umbrella.system.directions.numpy()
-    return ergodic_mean(_misses(samples) @ directions).mean.stderr
+    return _stderr(samples, _misses(samples) @ directions)
+
+
+def _stderr(
+    samples: Samples, misses: Float[np.ndarray, "batch sample walker d"]
+) -> Float[np.ndarray, "batch d"]:
+    """NaN in all directions where the chains are too short for one η: each of them rests on H."""
+    eta, miss = ergodic_mean(samples.eta), ergodic_mean(misses)
+    enough = (eta.long_enough & miss.long_enough).all(-1, keepdims=True)
+    return np.where(enough, miss.mean.stderr, np.nan)
 
 
 def _misses(samples: Samples) -> Float[np.ndarray, "batch sample walker d"]:

@@ -84,11 +84,7 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     boxes: list[list[LabelledPoint]] = [[] for _ in task.centre]
     for level, cells in enumerate(task.cells):
         hamiltonian = ClusterHamiltonian.on(task.expansion, Supercell(system, cells))
-        rows = [
-            i
-            for i, smaller in enumerate(boxes)
-            if level < 2 or (len(smaller) == level and smaller[-1].homogeneous)
-        ]
+        rows = [i for i, smaller in enumerate(boxes) if level < 2 or smaller[-1].homogeneous]
         for i, point in zip(rows, _label_in(task, hamiltonian, rows), strict=True):
             boxes[i].append(point)
     return [_chosen(points, system, task.temperature) for points in boxes]

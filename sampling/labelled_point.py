@@ -154,7 +154,15 @@ def labelled(samples: Samples, hamiltonian: ClusterHamiltonian, *, length: float
         flips=attempted,
         wall_s=0.0,
     )
-    return replace(label, homogeneous=_is_homogeneous(label))
+    return replace(label, homogeneous=is_homogeneous(label))
+
+
+def is_homogeneous(point: LabelledPoint) -> bool:
+    """Whether everything that the label says of its box fits one phase."""
+    known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
+    if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
+        return False
+    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:
@@ -162,13 +170,6 @@ def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> f
         return np.nan
     occupation, temperature = samples.chains.occupation, samples.temperature
     return float(block_variance(box, occupation, curvature, temperature=temperature).excess[0])
-
-
-def _is_homogeneous(point: LabelledPoint) -> bool:
-    known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
-    if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
-        return False
-    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from references import sobol_states
 
 import idnn.network
-from idnn.free_energy import FreeEnergy, WithGradient, chemical_potential, hessian
+from idnn.free_energy import FreeEnergy, IdealMixing, WithGradient, chemical_potential, hessian
 from idnn.network import ACTIVATIONS, IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 
@@ -187,6 +187,39 @@ def test_the_learned_potential_is_the_path_integral_of_the_learned_gradient(trai
         f_end, f_start = trained(FCC_L12.order_parameters(torch.stack([end, start])))
     # Gauss-Legendre with 60 nodes integrates the logarithms to better than 1e-11.
     assert float(work) == pytest.approx(float(f_end - f_start), abs=1e-11)
+
+
+def test_a_higher_floor_changes_ideal_mixing_below_it_and_nothing_else():
+    trained = IntegrableNetwork(FCC_L12, T, NetworkSettings(floor=1e-3), seeds=(3, 4))
+    raised = trained.requires_grad_(False).with_floor(0.02)
+    eta = sobol_states(200, seed=11, margin=-0.02)
+    x = FCC_L12.site_fractions(eta)
+    touched = ((x < 0.02) | (x > 0.98)).any(-1)
+    change = raised.gradients(eta) - trained.gradients(eta)
+    assert 20 < int(touched.sum()) < 180
+    assert not change[:, ~touched].any()
+    exact = IdealMixing(FCC_L12.q, T, 0.02).gradient(eta) - IdealMixing(
+        FCC_L12.q, T, 1e-3
+    ).gradient(eta)
+    same(change, exact.expand(2, -1, -1), atol=1e-12)
+    assert (exact[touched].abs().amax(-1) > 0).all()
+    # Values too: zero at the origin, and with the gradient as slope.
+    zero = torch.zeros(4, dtype=torch.float64)
+    assert raised(zero) == 0
+    x = eta.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(raised(x).sum(), x)
+    same(slope, raised.gradient(eta))
+    assert (raised.settings.floor, trained.settings.floor) == (0.02, 1e-3)
+    assert not any(p.requires_grad for p in raised.parameters())
+    assert all(p.requires_grad for p in trained.requires_grad_(True).with_floor(0.02).parameters())
+
+
+@pytest.mark.parametrize("floor", [0.9e-3, 0.0, float("nan")])
+def test_a_floor_below_that_of_training_is_refused(floor):
+    with pytest.raises(
+        ValueError, match=r"`floor` must not be below that of training, 0\.001; it is"
+    ):
+        network().with_floor(floor)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from boxes import Q, ideal_gas
 
 from idnn.order_parameters import FCC_L12
@@ -47,8 +48,8 @@ def boxed(template, sites, eta, stderr):
         eta=Estimate(eta, np.zeros(4)),
         mu=Estimate(mu, np.full(4, stderr)),
         sublattice_stderr=np.full(4, stderr),
-        correction=np.zeros(4),
-        mu_raw=mu,
+        correction=np.full(4, 0.01),
+        mu_raw=mu - 0.01,
         hessian=Estimate(CURVATURE + ideal, np.zeros((4, 4))),
         sites=sites,
     )
@@ -85,6 +86,48 @@ def test_nothing_is_extrapolated_along_a_sublattice_that_differs_by_more_than_th
     difference = (large.mu.value - small.mu.value) @ directions
     assert found.size_error[2] == pytest.approx(abs(difference[2]))
     assert found.sublattice_stderr[2] == 4e-3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_limit_is_thermal_energy_per_atom_that_one_sublattice_gains(template, sign):
+    """x_s rises by 4/N with an atom, η by Q_s 4/N, and N f by 4 Q_s·μ: that is held to k_BT."""
+    eta = np.array([0.12, 0.0, 0.01, 0.0])
+    small, large = boxed(template, 108, eta, 3e-3), boxed(template, 256, eta, 4e-3)
+    direction = FCC_L12.directions.numpy()[:, 1]
+    thermal = BOLTZMANN_EV * 1000 / (4 * Q[:, 1] @ direction)
+    corrected = []
+    for times in (0.99, 1.01):
+        moved = small.mu.value + sign * times * thermal * direction
+        found = in_a_larger_box(
+            small, replace(large, mu=Estimate(moved, large.mu.stderr)), FCC_L12, 1000.0
+        )
+        corrected.append((found.mu.value - moved) @ direction)
+    assert corrected[0] == pytest.approx(108 / 148 * sign * 0.99 * thermal)
+    assert corrected[1] == pytest.approx(0.0, abs=1e-15)
+
+
+def test_errors_along_oblique_sublattices_become_those_of_mu_by_their_covariance(template):
+    skew = np.array([[1.0, 1, 1, 1], [1, -1, 0, 0], [1, 1, -2, 0], [2, 1, 1, -3]]) / 4
+    system = replace(FCC_L12, q=torch.tensor(skew))
+    eta = skew @ [0.1, 0.2, 0.15, 0.3]
+    small, large = boxed(template, 108, eta, 3e-3), boxed(template, 256, eta, 4e-3)
+    mu = large.mu.value - SLOPE / 256
+    small, large = (
+        replace(
+            point,
+            mu=Estimate(mu + SLOPE / point.sites, point.mu.stderr),
+            sublattice_stderr=np.array([1.0, 2.0, 3.0, 4.0]) * point.mu.stderr,
+        )
+        for point in (small, large)
+    )
+    found = in_a_larger_box(small, large, system, 1000.0)
+    np.testing.assert_allclose(found.mu.value, mu, rtol=1e-12)
+    added = found.sublattice_stderr**2 - large.sublattice_stderr**2
+    # C of μ with vᵀCv the added variance of each v, and no covariance between them.
+    v = skew / np.linalg.norm(skew, axis=0)
+    expected = np.linalg.solve(v.T, np.linalg.solve(v.T, np.diag(added)).T)
+    variance = found.mu.stderr**2 - large.mu.stderr**2
+    np.testing.assert_allclose(variance, np.diag(expected), rtol=1e-9)
 
 
 def test_a_box_that_differs_adds_its_difference_to_the_error_alone(template):

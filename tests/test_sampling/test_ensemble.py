@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import jaxtyping
 import numpy as np
 import pytest
 from boxes import LAYERS, Q, all_states, boltzmann, short_ranged
@@ -186,12 +187,12 @@ def test_a_kernel_that_loses_count_is_found_out():
     [
         ({"temperature": 0.0}, "`temperature` must be finite and positive; it is 0"),
         ({"temperature": float("nan")}, "`temperature` must be finite and positive"),
-        ({"seed": -1}, r"`seed` must lie in \[0, 2\^64\); it is -1"),
+        ({"seed": -1}, r"`seed` must be a whole number in \[0, 2\^64\); it is -1"),
         ({"point_seeds": (1,)}, r"`point_seeds` must hold one per point \(2\); it holds 1"),
-        ({"point_seeds": (1, 2**32)}, r"`point_seeds` must lie in \[0, 2\^32\)"),
+        ({"point_seeds": (1, 2**32)}, r"`point_seeds` must be whole numbers in \[0, 2\^32\)"),
         ({"temperature": np.array([900.0, -1.0])}, "`temperature` must be finite and positive"),
         ({"temperature": np.full(3, 900.0)}, r"one per point \(2\); it holds 3"),
-        ({"threads": 0}, "`threads` must be at least 1; it is 0"),
+        ({"threads": 0}, "`threads` must be a whole number, at least 1; it is 0"),
         ({"kernel": Swaps()}, "`start` must be given to numba-swaps-1, which keeps the comp"),
         (
             {"start": start_of(1)},
@@ -201,6 +202,24 @@ def test_a_kernel_that_loses_count_is_found_out():
     ],
 )
 def test_bad_runs_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        run([0, 1], **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1.5}, "`seed` must be a whole number .* it is 1.5"),
+        ({"seed": np.nan}, "`seed` must be a whole number .* it is nan"),
+        ({"point_seeds": (1, 0.5)}, "`point_seeds` must be whole numbers .* one is 0.5"),
+        ({"point_seeds": (1, np.nan)}, "`point_seeds` must be whole numbers .* one is nan"),
+        ({"threads": np.nan}, "`threads` must be a whole number, at least 1; it is nan"),
+        ({"threads": 1.5}, "`threads` must be a whole number, at least 1; it is 1.5"),
+        ({"start": np.full((2, 16, 32), np.nan)}, "`start` must hold 0 and 1 alone; it holds nan"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused_by_name(monkeypatch, changes, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user runs it
     with pytest.raises(ValueError, match=message):
         run([0, 1], **changes)
 

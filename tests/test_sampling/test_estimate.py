@@ -14,6 +14,7 @@ from sampling.estimate import (
     ergodic_mean,
     heat_capacity,
     hessian,
+    sublattice_stderr,
 )
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.lattice import Supercell
@@ -57,6 +58,25 @@ def test_records_that_never_change_are_a_sharp_mean_or_not_ergodic():
     assert same.mean.stderr[0, 0] == 0
     apart = ergodic_mean(np.broadcast_to(np.arange(8.0)[:, None], (1, 50, 8, 1)))
     assert not apart.ergodic.any()
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, -0.7])
+def test_a_constant_whose_mean_rounds_has_the_autocorrelation_time_of_independent_records(value):
+    records = np.full((1, 50, 8, 1), value)
+    assert (records.mean(1) != value).any()
+    assert autocorrelation_time(records)[0, 0] == 0.5
+    result = ergodic_mean(records)
+    assert result.long_enough.all()
+    assert result.mean.stderr[0, 0] < 1e-16
+
+
+@pytest.mark.parametrize("samples", [3, 33])
+def test_walkers_that_alternate_in_and_out_of_step_are_ergodic(samples):
+    """±1 in turn, as a free spin that takes every flip: odd numbers leave means of ±1/M."""
+    records = (-1.0) ** (np.arange(samples)[:, None] + np.arange(64))
+    result = ergodic_mean(records[None, ..., None])
+    assert np.abs(records.mean(0)) == pytest.approx(1 / samples)
+    assert result.ergodic.all()
 
 
 @pytest.mark.parametrize("walkers", [2, 8, 64])
@@ -137,6 +157,18 @@ def test_errors_of_mu_cover_the_distance_from_the_exact_curve():
     assert eta.ergodic.mean() > 0.98
     assert 0.93 < (np.abs(z) < 2).mean() < 0.985
     assert abs(z.mean()) < 4 / np.sqrt(z.size)
+
+
+def test_one_slow_order_parameter_leaves_the_errors_of_all_mu_unknown():
+    """Every μᵢ rests on H, and H on the fluctuations of all η."""
+    samples = ideal_samples(
+        np.array([[0.2, 0.4, 0.5, 0.7]]), stiffness=1.0, cells=3,
+        schedule=Schedule(walkers=16, sweeps=200, burn_in=20, stride=1),
+    )  # fmt: skip
+    assert np.isfinite(chemical_potential(samples).stderr).all()
+    samples.eta[..., 2] = 0.1 * autoregressive(0.999, (1, 200, 16))[..., 0]
+    for stderr in (chemical_potential(samples).stderr, sublattice_stderr(samples)):
+        assert np.isnan(stderr).all()
 
 
 def test_a_sublattice_that_never_changes_leaves_the_hessian_unknown():

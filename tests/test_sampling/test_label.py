@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, replace
+from itertools import count
 from multiprocessing import get_context
 
 import numpy as np
@@ -11,10 +12,12 @@ from boxes import Q, ideal_gas
 import sampling.label
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
+from sampling.box_size import differing_from, in_a_larger_box
 from sampling.clusters import illustrative_expansion
 from sampling.ensemble import Schedule, sample
 from sampling.estimate import Estimate
 from sampling.label import LabelTask, label
+from sampling.labelled_point import labelled
 
 PHI = np.array([5.0, 3.0, 3.0, 3.0])
 
@@ -207,6 +210,55 @@ def test_a_state_that_parts_into_phases_is_learned_from_the_smallest_box_with_it
     # It went no further than the second box.
     attempted = 32 * (108 * (200 + 600) + 256 * (200 + 400))
     assert (alone.flips, point.flips) == (32 * 108 * (200 + 600), attempted)
+
+
+BOXES = (3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("homogeneous", "sampled", "kept", "beside"),
+    [
+        ("TTTT", 4, 6, 5),
+        ("TTFT", 3, 4, 3),
+        ("FTTF", 4, 5, 4),
+        ("FTFT", 3, 4, 3),
+        ("FFTT", 2, 3, 4),
+        ("TFTT", 2, 3, 4),
+    ],
+)
+def test_boxes_are_climbed_while_homogeneous_and_compared_with_the_one_below(
+    monkeypatch, homogeneous, sampled, kept, beside
+):
+    """Ideal gases that are said to be homogeneous, or not, one second in each box."""
+    state = dict(zip(BOXES, (letter == "T" for letter in homogeneous), strict=True))
+    seen = {}
+
+    def told(samples, hamiltonian, *, length):
+        point = labelled(samples, hamiltonian, length=length)
+        seen[point.cells] = replace(point, homogeneous=state[point.cells])
+        return seen[point.cells]
+
+    monkeypatch.setattr(sampling.label, "labelled", told)
+    seconds = count()
+    monkeypatch.setattr(sampling.label.time, "perf_counter", lambda: float(next(seconds)))
+    schedule = Schedule(walkers=8, sweeps=1000, burn_in=10, stride=2)
+    (point,) = label(task_at([[0.3, 0.4, 0.5, 0.6]], ideal_gas(), cells=BOXES, schedule=schedule))
+    assert list(seen) == list(BOXES[:sampled])
+    assert (point.cells, point.wall_s) == (kept, sampled)
+    # As many flips as in the smallest, 1000·27/64 = 422 sweeps of 4³ cells, but 400 at least.
+    sweeps = dict(zip(BOXES, (1000, 422, 400, 400), strict=True))
+    assert point.flips == sum(8 * 4 * n**3 * (10 + sweeps[n]) for n in seen)
+    if state[kept] and beside < kept and state[beside]:
+        expected = in_a_larger_box(seen[beside], seen[kept], FCC_L12, 1000.0)
+    else:
+        expected = differing_from(seen[beside], seen[kept], FCC_L12, 1000.0)
+    same(point, replace(expected, flips=point.flips))
+
+
+def test_a_larger_box_is_sampled_no_longer_than_a_smallest_of_few_sweeps():
+    schedule = Schedule(walkers=8, sweeps=60, burn_in=10, stride=2)
+    (point,) = label(task_at([[0.3, 0.4, 0.5, 0.6]], ideal_gas(), cells=(3, 5), schedule=schedule))
+    assert point.flips == 8 * 4 * (27 + 125) * (10 + 60)
 
 
 def test_boxes_that_do_not_ascend_are_refused():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jaxtyping
 import numpy as np
 import pytest
 from boxes import Q, ideal_gas
@@ -119,11 +120,13 @@ def test_errors_of_runs_that_stopped_themselves_still_cover_the_truth():
     [
         ({"sigma_mu": 0.0}, "`sigma_mu` must be finite and positive; it is 0"),
         ({"sigma_mu": float("nan")}, "`sigma_mu` must be finite and positive"),
+        ({"budget": float("nan")}, "`budget` must hold the first batch of 40 sweeps; it is nan"),
         ({"budget": 30}, "`budget` must hold the first batch of 40 sweeps; it is 30"),
         ({"first": replace(FIRST, walkers=1)}, "`first` must have at least 2 `walkers`"),
         ({"point_seeds": (1, 2)}, r"`point_seeds` must hold one per point"),
     ],
 )
-def test_bad_requests_are_refused(changes, message):
+def test_bad_requests_are_refused(monkeypatch, changes, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user runs it
     with pytest.raises(ValueError, match=message):
         run([0], **changes)
