@@ -15,6 +15,9 @@ from idnn.order_parameters import System, ordered_partly
 MARGIN = 5e-5
 """Site fractions aimed at lie in [MARGIN, 1 − MARGIN]: nearer to 0 and 1 only f_ideal varies."""
 
+LEAST_SEEN = 30
+"""Atoms of either kind that the records of a point should show on every sublattice."""
+
 SCATTER = (0.003, 0.03)
 """Standard deviation of arcsin √x around a line that is sampled on purpose, between these and each
 point's own. In this measure an ideal solution fluctuates by the same amount at any site fractions;
@@ -139,6 +142,17 @@ def choose(
         distance = (eta - eta[best]).square().sum(-1)
         worth = worth * -torch.expm1(-distance / (2 * REACH**2))
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def with_something_to_see(
+    system: System, eta: Float[Tensor, "sample d"], looks: int
+) -> Float[Tensor, "sample d"]:
+    """Site fractions moved to where `looks` at a site find `LEAST_SEEN` atoms of either kind.
+
+    Of a sublattice that never changes nothing can be learned, nor of the point.
+    """
+    margin = min(LEAST_SEEN / looks, 0.5)
+    return system.order_parameters(system.site_fractions(eta).clamp(margin, 1 - margin))
 
 
 def bias_centre(

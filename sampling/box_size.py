@@ -23,12 +23,12 @@ def in_a_larger_box(
     corrected there, and the difference is the error.
     """
     directions = system.directions.numpy()
-    difference = _difference(small, large, system, temperature) @ directions
+    change = difference(small, large, system, temperature) @ directions
     # k_BT of one atom changed, per unit length of η.
     limit = BOLTZMANN_EV * temperature / len(directions) / np.linalg.norm(system.q.numpy(), axis=0)
-    in_series = np.abs(difference) < limit
+    in_series = np.abs(change) < limit
     share = np.where(in_series, small.sites / (large.sites - small.sites), 0.0)
-    removed = share * np.where(in_series, difference, 0.0)
+    removed = share * np.where(in_series, change, 0.0)
     correction = np.linalg.solve(directions.T, removed)
     stderr = np.hypot((1 + share) * large.sublattice_stderr, share * small.sublattice_stderr)
     # Of independent errors along sublattices.
@@ -39,7 +39,7 @@ def in_a_larger_box(
         mu=Estimate(large.mu.value + correction, np.hypot(large.mu.stderr, spread)),
         correction=large.correction + correction,
         sublattice_stderr=stderr,
-        size_error=np.abs(np.where(in_series, small.sites / large.sites * removed, difference)),
+        size_error=np.abs(np.where(in_series, small.sites / large.sites * removed, change)),
     )
 
 
@@ -47,25 +47,28 @@ def differing_from(
     other: LabelledPoint, kept: LabelledPoint, system: System, temperature: float
 ) -> LabelledPoint:
     """The kept label, in error by as much as the other box differs, the same in all directions."""
-    difference = _difference(kept, other, system, temperature) @ system.directions.numpy()
-    return replace(kept, size_error=np.full_like(difference, np.sqrt(np.mean(difference**2))))
+    change = difference(kept, other, system, temperature) @ system.directions.numpy()
+    return replace(kept, size_error=np.full_like(change, np.sqrt(np.mean(change**2))))
 
 
-def _difference(
+def difference(
     one: LabelledPoint, other: LabelledPoint, system: System, temperature: float
 ) -> Float[np.ndarray, " d"]:
     """Of μ at the other's ⟨η⟩, to which H carries the first; its ideal share goes exactly.
 
     A dilute sublattice's μ is logarithmic in its fraction, which may differ by half between boxes.
+    NaN where either μ is.
     """
     inverse = np.linalg.inv(system.q.numpy())
     x, y = inverse @ one.eta.value, inverse @ other.eta.value
     thermal = BOLTZMANN_EV * temperature / len(x)
 
     def ideal(fractions: np.ndarray) -> np.ndarray:
-        return thermal * (np.log(fractions) - np.log1p(-fractions)) @ inverse
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return thermal * (np.log(fractions) - np.log1p(-fractions)) @ inverse
 
     curvature = np.where(np.isfinite(one.hessian.value), one.hessian.value, other.hessian.value)
-    excess = curvature - inverse.T @ np.diag(thermal / (x * (1 - x))) @ inverse
+    with np.errstate(divide="ignore"):
+        excess = curvature - inverse.T @ np.diag(thermal / (x * (1 - x))) @ inverse
     carried = one.mu.value + ideal(y) - ideal(x) + excess @ (other.eta.value - one.eta.value)
     return other.mu.value - carried

@@ -30,6 +30,7 @@ from sampling.expansion import ClusterExpansion
 from sampling.judge import Judgement, judge, solution_tie_line
 from sampling.label import LabelTask, label
 from sampling.labels import derivatives, to_json
+from sampling.lattice import Supercell
 from sampling.mean_field import MeanField
 from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
@@ -186,8 +187,12 @@ class _Loop:
             f = learned.network
             chosen = self._next_batch(learned, seed)
         stiffness = torch.tensor(self.settings.ensemble.stiffness, dtype=torch.float64)
+        schedule = self.settings.schedule()
+        smallest = Supercell(self.settings.system, self.settings.ensemble.cells[0])
+        looks = smallest.sites_per_sublattice * schedule.walkers * schedule.samples
         proposals = []
-        for reason, eta in chosen.items():
+        for reason, wished in chosen.items():
+            eta = acquire.with_something_to_see(self.settings.system, wished, looks)
             kappa = acquire.bias_centre(f, eta, stiffness)
             for target, centre in zip(eta.tolist(), kappa.tolist(), strict=True):
                 point = first + len(proposals)

@@ -201,11 +201,11 @@ def _require_points(
             f"`umbrella` must be on the order parameters of the box, {box.system.name!r}; it is "
             f"on those of {umbrella.system.name!r}."
         )
-    shape, wanted = umbrella.centre.shape, (len(umbrella.centre), box.system.dimension)
-    if not shape == wanted == umbrella.stiffness.shape:
+    shape = umbrella.centre.shape
+    if len(shape) != 2 or umbrella.stiffness.shape != shape:
         raise ValueError(
-            "`umbrella` must have `centre` and `stiffness` of shape [point, d] with d = "
-            f"{box.system.dimension}; they have {shape} and {umbrella.stiffness.shape}."
+            "`umbrella` must have `centre` and `stiffness` of shape [point, d]; they have "
+            f"{shape} and {umbrella.stiffness.shape}."
         )
     field = np.shape(umbrella.field)
     if field not in ((), shape):

@@ -15,6 +15,12 @@ from idnn.data import Derivatives
 from idnn.equilibrium import TieLine, TieLineEstimate, committee_tie_line, tie_lines
 from idnn.network import IntegrableNetwork
 
+HALF_WITHIN = 0.6744897501960817
+"""Standard deviations about its mean within which half of a normal law lies."""
+
+LARGEST_FACTOR = 1e3
+"""Of a committee's spread; beyond it nothing is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -105,18 +111,28 @@ def judge(
 def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, float]:
     """Error on points the network has not seen, and the factor its spread needs to explain it.
 
-    s² = (⟨error²/σ²⟩ − 1)/⟨spread²/σ²⟩, at least 1: a committee is never trusted beyond its word.
-    Both are NaN without such points.
+    With the factor s half of the errors lie within 0.674 √(σ² + s² spread²), as of a normal law: a
+    median, because where boxes part into domains a few errors are far beyond all σ. At least 1: a
+    committee is never trusted beyond its word. Both are NaN without such points.
     """
     if len(fresh) == 0:
         return math.nan, math.nan
     with torch.no_grad():
         mu = network.gradients(fresh.eta)
     error = mu.mean(0) - fresh.mu
-    chi2 = (fresh.along(error) / fresh.sigma).square().mean()
-    spread = (fresh.along(mu).var(0) / fresh.sigma.square()).mean().clamp_min(1e-30)
-    factor = ((chi2 - 1) / spread).clamp_min(1.0).sqrt()
-    return _weighted_rms(fresh, error), float(factor)
+    along, spread = fresh.along(error).square(), fresh.along(mu).var(0)
+
+    def too_small(factor: float) -> bool:
+        explained = fresh.sigma.square() + factor**2 * spread
+        return float((along / explained).median()) > HALF_WITHIN**2
+
+    low, high = 1.0, LARGEST_FACTOR
+    if not too_small(low):
+        high = low
+    while high - low > 1e-6 * low:
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_small(middle) else (low, middle)
+    return _weighted_rms(fresh, error), high
 
 
 def solution_tie_line(

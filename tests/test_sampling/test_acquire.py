@@ -156,6 +156,14 @@ def test_the_error_expected_is_that_of_the_nearest_point_or_of_one_equivalent_by
     torch.testing.assert_close(found, expected)
 
 
+def test_no_point_asks_for_a_sublattice_that_shows_next_to_nothing():
+    x = torch.tensor([[1e-4, 0.3, 0.9999, 0.5], [0.02, 0.3, 0.9, 0.5]], dtype=torch.float64)
+    eta = FCC_L12.order_parameters(x)
+    found = FCC_L12.site_fractions(acquire.with_something_to_see(FCC_L12, eta, 3000))
+    expected = torch.tensor([[0.01, 0.3, 0.99, 0.5], [0.02, 0.3, 0.9, 0.5]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
+
+
 def test_points_about_a_line_scatter_as_an_ideal_solution_fluctuates():
     """σ(x) = 2w√(x(1 − x)): alike in arcsin √x, each point with a width w of its own."""
     line = tie_line(0.1, 0.2)

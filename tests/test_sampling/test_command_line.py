@@ -94,10 +94,10 @@ def test_a_directory_that_is_a_file_is_refused(settings, capsys):
 
 
 def test_a_box_too_small_is_refused_before_anything_is_stored(settings, capsys):
-    text = settings.read_text().replace("cells = 3", "cells = 1")
+    text = settings.read_text().replace("cells = [3]", "cells = [1]")
     settings.write_text(text.replace("[[3.7, 2.7, 2.7]]", "[[2.7], [2.7, 3.7]]"))
     error = refused([settings, "--quiet"], capsys)
-    assert "`ensemble.cells` must be at least 2 for the clusters of" in error
+    assert "`ensemble.cells` must begin with 2 or more for the clusters of" in error
     assert "`expansion.cutoffs` [2.7, 3.7]; it is 1" in error
     assert not (settings.parent / "run" / "campaign.sqlite").exists()
 

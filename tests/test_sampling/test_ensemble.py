@@ -235,8 +235,11 @@ def test_an_umbrella_of_another_shape_is_refused():
     four = np.zeros((1, 4))
     two_fields = Umbrella(FCC_L12, four, four, four)
     object.__setattr__(two_fields, "field", np.zeros((2, 4)))  # Else refused by the type checker.
+    unlike = Umbrella(FCC_L12, four, four)
+    object.__setattr__(unlike, "stiffness", np.zeros((2, 4)))
     for umbrella, message in (
         (Umbrella(FCC_L12, np.zeros(4), np.ones(4)), "`umbrella` must have `centre` and"),
+        (unlike, r"shape \[point, d\]; they have \(1, 4\) and \(2, 4\)"),
         (two_fields, r"one number or of shape \(1, 4\); it has \(2, 4\)"),
         (Umbrella(LAYERS, four[:, :2], four[:, :2]), "'fcc-L12'; it is on those of 'fcc-layers'"),
     ):

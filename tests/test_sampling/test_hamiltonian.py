@@ -3,11 +3,10 @@
 import jaxtyping
 import numpy as np
 import pytest
-from boxes import LAYERS, Q, expansion_from, ideal_gas
+from boxes import Q, expansion_from, ideal_gas
 
 from idnn.order_parameters import FCC_L12
 from sampling.clusters import illustrative_expansion
-from sampling.ensemble import Schedule, sample
 from sampling.hamiltonian import ClusterHamiltonian, Hamiltonian, Umbrella
 from sampling.lattice import Supercell
 from sampling.ordering import Ordering
@@ -129,10 +128,3 @@ def test_umbrellas_of_another_number_of_order_parameters_are_refused(
     h = field if isinstance(field, float) else np.zeros(field)
     with pytest.raises(ValueError, match=message):
         Umbrella(FCC_L12, np.zeros(centre), np.zeros(stiffness), h)
-
-
-def test_an_umbrella_of_another_system_is_refused():
-    hamiltonian = ClusterHamiltonian.on(EXPANSION, Supercell(FCC_L12, 2))
-    layers = Umbrella.semi_grand(LAYERS, np.zeros((1, 2)))
-    with pytest.raises(ValueError, match=r"`umbrella` must be of the system .* 'fcc-layers'"):
-        sample(hamiltonian, layers, temperature=900.0, schedule=Schedule(), seed=1)

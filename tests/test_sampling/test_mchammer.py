@@ -47,14 +47,14 @@ def theirs(name):
     """The same expansion in icet, whose parameters are J times multiplicity."""
     ours = expansion(name)
     multiplicity = [1, *(orbit.multiplicity for orbit in ours.orbits)]
-    lattice = fcc(ours.species, np.sqrt(2) * np.linalg.norm(ours.primitive_cell[0]))
+    lattice = fcc(ours.species[0], np.sqrt(2) * np.linalg.norm(ours.primitive_cell[0]))
     return IcetExpansion(cluster_space(lattice, CUTOFFS), ours.eci * multiplicity)
 
 
 def crystal(name, occupation):
     cell = expansion(name).primitive_cell
     return Atoms(
-        np.array(expansion(name).species)[occupation],
+        np.array(expansion(name).species[0])[occupation],
         positions=BOX.sites @ cell,
         cell=BOX.cells * BOX.ordered_cell @ cell,
         pbc=True,

@@ -1,10 +1,10 @@
 """The γ/γ′ interface of a Ni–Al expansion at 1000 K: implied by f and K, and sampled directly.
 
-    python examples/ni_al/reference/interface.py runs/ni_al_dft --name dft
+    python examples/benchmarks/interface.py runs/ni_al_dft --name dft
 
 K comes from the structure factor in both wells, f from the run's network, the direct σ from boxes
 that hold a slab of each phase. Coexistence is read from NAME.json, which `phase_boundaries.py`
-wrote. Minutes on one core; results go to NAME_interface.json and .png here, part by part: the
+wrote. Minutes on one core; results go to NAME_interface.json and .png beside it, part by part: the
 same command goes on with a stopped run.
 """
 
@@ -29,7 +29,8 @@ from sampling.lattice import Supercell
 from sampling.structure_factor import gradient_energy, structure_factor
 from sampling.style import new_figure
 
-HERE, KELVIN, UNIT = Path(__file__).parent, 1000.0, MILLIJOULE_PER_SQUARE_METRE
+REFERENCE = Path(__file__).parents[1] / "ni_al" / "reference"
+KELVIN, UNIT = 1000.0, MILLIJOULE_PER_SQUARE_METRE
 SPREAD = Schedule(walkers=64, sweeps=1200, burn_in=200)
 BOXES = ((8, 8, 24), (12, 12, 24))
 SLABS = Schedule(walkers=16, sweeps=800, burn_in=400)
@@ -110,8 +111,10 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the phase boundaries and the results")
     options = parser.parse_args()
     expansion = ClusterExpansion.from_json(options.run / "expansion.json")
-    mu = json.loads((HERE / f"{options.name}.json").read_text())["boundaries"]["1000"]["where"][0]
-    store = HERE / f"{options.name}_interface.json"
+    mu = json.loads((REFERENCE / f"{options.name}.json").read_text())["boundaries"]["1000"][
+        "where"
+    ][0]
+    store = REFERENCE / f"{options.name}_interface.json"
     results: dict[str, Any] = {"direct": []}
     if store.exists():
         results = json.loads(store.read_text())
