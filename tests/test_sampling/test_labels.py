@@ -67,4 +67,5 @@ def test_what_is_unknown_of_mu_alone_keeps_a_label_from_training(point, name):
     assert data.mu.tolist() == [point.mu.value.tolist()]
     expected = np.hypot(point.sublattice_stderr, point.size_error)
     np.testing.assert_allclose(data.sigma.numpy()[0], expected, rtol=1e-15)
+    assert data.directions is not None
     np.testing.assert_allclose(data.directions.numpy(), Q / np.linalg.norm(Q, axis=0))
