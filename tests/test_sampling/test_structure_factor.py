@@ -94,7 +94,8 @@ def test_weak_interactions_give_the_curvature_of_their_fourier_transform():
 
 
 @pytest.mark.parametrize(
-    ("kelvin", "field", "ordered"), [(2500.0, -1.3, False), (1000.0, -0.53, True)]
+    ("kelvin", "field", "ordered"),
+    [pytest.param(2500.0, -1.3, False, marks=pytest.mark.slow), (1000.0, -0.53, True)],
 )
 def test_the_limit_of_long_waves_is_the_hessian_of_the_whole_box(kelvin, field, ordered):
     expansion, cells = illustrative_expansion(), 8
