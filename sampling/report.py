@@ -244,15 +244,23 @@ def _sampling(found: Findings) -> dict[str, Any]:
     """Monte Carlo in numbers."""
     labels = found.labels
     boxes = Counter(label["sites"] for label in labels)
+    opinions = [label for label in labels if None not in label["second_opinion_stderr"]]
     return {
         "boxes": sorted(boxes.items()),
         "homogeneous": sum(label["homogeneous"] for label in labels),
+        "second_opinions": [len(opinions), sum(map(_disagrees, opinions))],
         "flips": sum(label["flips"] for label in labels),
         "sigma": 1e3 * float(found.data.sigma.median()),
         "not_ergodic": sum(not label["ergodic"] for label in labels),
         "unknown": sum(not is_known(label) for label in labels),
         "acceptance": sum(label["acceptance"] for label in labels) / len(labels),
     }
+
+
+def _disagrees(label: Mapping[str, Any]) -> bool:
+    """Whether the balance of flips puts some μ beyond 4σ from where the umbrella does."""
+    pairs = zip(label["second_opinion"], label["second_opinion_stderr"], strict=True)
+    return any(abs(difference) > 4 * stderr for difference, stderr in pairs)
 
 
 def _microstructure(directory: Path, data_hash: str) -> dict[str, Any] | None:

@@ -106,7 +106,8 @@ def tables(hamiltonian: ClusterHamiltonian) -> Tables:
 class Lanes:
     """Single flips of many walkers; a sweep tries every site once, in a fresh random order.
 
-    64 walkers cost what one does; a pack of fewer is filled up with idle ones.
+    64 walkers cost what one does; a pack of fewer is filled up with idle ones. A pack takes 64
+    bytes per site, and all packs share a table of 4 bytes per site and neighbour.
     """
 
     words: ClassVar[int] = 4

@@ -172,6 +172,22 @@ def test_points_of_unknown_mu_are_counted_and_not_drawn(copy):
     Page(write_report(copy).read_text())
 
 
+def test_second_opinions_beyond_four_sigma_are_counted(copy):
+    """Of points 0 to 2 one disagrees, of the others there is no second opinion."""
+    opinions = {0: [0.0, 0.0, 0.039, 0.0], 1: [0.0, 0.0, 0.0, -0.041], 2: [0.0] * 4}
+
+    def opinion(point, label):
+        known = point in opinions
+        return label | {
+            "second_opinion": opinions.get(point, [None] * 4),
+            "second_opinion_stderr": ([0.01] if known else [None]) * 4,
+        }
+
+    rebuilt(copy, opinion)
+    text = write_report(copy).read_text()
+    assert "At 3 points the balance of flips gives a second opinion of μ; at 1 of them" in text
+
+
 def test_a_tie_line_and_its_sigma_are_reported(copy):
     store = Store(copy / STORE)
     rounds = store.rounds()
