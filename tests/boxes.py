@@ -9,6 +9,8 @@ from ase import Atoms
 from idnn.order_parameters import FCC_L12, System
 from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
+from sampling.ensemble import Schedule, sample
+from sampling.estimate import ergodic_mean
 from sampling.expansion import ClusterExpansion, Orbit
 from sampling.ordering import Ordering, ParentLattice
 
@@ -82,6 +84,20 @@ def boltzmann(hamiltonian, umbrella, temperature, states):
     total = (energy + bias(hamiltonian.supercell, umbrella, states)) / (BOLTZMANN_EV * temperature)
     weight = np.exp(total.min() - total)
     return weight / weight.sum(), energy, eta_of(hamiltonian.supercell, states)
+
+
+def require_averages_of_all_states(hamiltonian, umbrella, *, temperature, kernel):
+    """⟨η⟩ and ⟨E⟩ of a box of 16 sites against the sum over its 2¹⁶ states, within 4σ."""
+    states = all_states(16)
+    weight, energy, eta = boltzmann(hamiltonian, umbrella[0:1], temperature, states)
+    samples = sample(
+        hamiltonian, umbrella, temperature=temperature, seed=4, kernel=kernel,
+        schedule=Schedule(walkers=64, sweeps=500, burn_in=50, stride=1),
+    )  # fmt: skip
+    found = ergodic_mean(samples.eta).mean
+    assert (np.abs(found.value[0] - weight @ eta) < 4 * found.stderr[0]).all()
+    found = ergodic_mean(samples.energy[..., None]).mean
+    assert abs(found.value[0, 0] - weight @ energy / 16) < 4 * found.stderr[0, 0]
 
 
 def plain_system(name, ordered_cell, primitive_cell, basis):

@@ -14,6 +14,7 @@ from boxes import (
     expansion_on,
     ordering_on,
     plain_system,
+    require_averages_of_all_states,
 )
 from icet import ClusterExpansion as IcetExpansion
 
@@ -144,15 +145,7 @@ def test_energies_equal_those_of_a_sum_over_clusters_where_sites_are_unlike():
 def test_every_kernel_finds_the_averages_of_all_states(kernel):
     random = np.random.default_rng(6)
     umbrella = Umbrella(D019, random.normal(0, 0.2, (1, 8)), np.full((1, 8), 0.2))
-    weight, energy, eta = boltzmann(UNLIKE, umbrella[0:1], 900.0, STATES)
-    samples = sample(
-        UNLIKE, umbrella, temperature=900.0, seed=4, kernel=kernel,
-        schedule=Schedule(walkers=64, sweeps=500, burn_in=50, stride=1),
-    )  # fmt: skip
-    found = ergodic_mean(samples.eta).mean
-    assert (np.abs(found.value[0] - weight @ eta) < 4 * found.stderr[0]).all()
-    found = ergodic_mean(samples.energy[..., None]).mean
-    assert abs(found.value[0, 0] - weight @ energy / 16) < 4 * found.stderr[0, 0]
+    require_averages_of_all_states(UNLIKE, umbrella, temperature=900.0, kernel=kernel)
 
 
 def test_swaps_find_the_averages_of_all_states_of_their_composition():
