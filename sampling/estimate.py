@@ -59,10 +59,16 @@ def ergodic_mean(records: Float[np.ndarray, "*batch sample walker d"]) -> Ergodi
     walker_means = records.mean(-3)
     between = walker_means.var(-2, ddof=1)
     tau = autocorrelation_time(records)
-    # Records that alternate count as independent ones: walkers need not agree better than that.
-    lost = _share_of_mean(np.maximum(tau, 0.5), samples)
-    within = records.var(-3).mean(-2) * lost / (1 - lost)
-    ergodic = between <= within * chdtri(walkers - 1, _CHANCE) / (walkers - 1)
+    spread = records.var(-3).mean(-2)
+
+    def of_mean(tau: np.ndarray) -> np.ndarray:
+        lost = _share_of_mean(tau, samples)
+        return spread * lost / (1 - lost)
+
+    within = of_mean(tau)
+    # Of records that alternate walkers need not agree better than of independent ones.
+    allowed = of_mean(np.maximum(tau, 0.5)) * chdtri(walkers - 1, _CHANCE) / (walkers - 1)
+    ergodic = between <= allowed
     variance = np.where(ergodic, np.maximum(between, within) / walkers, between)
     enough = long_enough(tau, samples=samples, walkers=walkers)
     return ErgodicMean(

@@ -100,7 +100,7 @@ def test_errors_of_runs_that_stopped_themselves_still_cover_the_truth():
     """Stopping where an error looks small must not make it too small: 300 runs."""
     x = np.random.default_rng(3).uniform(0.1, 0.9, (300, 4))
     runs = sample_to_precision(
-        GAS, umbrella(x), temperature=1000.0, sigma_mu=3e-3, first=FIRST, budget=640, seed=5
+        GAS, umbrella(x), temperature=1000.0, sigma_mu=2e-3, first=FIRST, budget=640, seed=5
     )
     z = []
     for done in runs:
