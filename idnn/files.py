@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,6 +16,17 @@ class DirectoryInUse(RuntimeError):
 
 class CannotWrite(RuntimeError):
     """The disk refused a write; what was written before is intact."""
+
+
+def existing(path: str) -> Path:
+    """The type of a command's argument that must be a file or directory.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none.
+    """
+    if not Path(path).exists():
+        raise argparse.ArgumentTypeError(f"there is no {path}")
+    return Path(path)
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from idnn.files import existing
 from idnn.order_parameters import FCC_L12, ordered_partly
 from sampling.acquire import bias_centre
 from sampling.box_size import difference
@@ -143,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("expansion", type=Path, help="expansion.json of a campaign")
+    parser.add_argument("expansion", type=existing, help="expansion.json of a campaign")
     parser.add_argument("--name", default="dft", help="of the results")
     options = parser.parse_args()
     rows = compare(ClusterExpansion.from_json(options.expansion))

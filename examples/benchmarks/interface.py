@@ -18,6 +18,7 @@ import torch
 
 from idnn.checkpoint import load
 from idnn.equilibrium import tie_lines
+from idnn.files import existing
 from idnn.interface import MILLIJOULE_PER_SQUARE_METRE, interface
 from idnn.order_parameters import FCC_L12
 from sampling.ensemble import Schedule
@@ -109,7 +110,7 @@ def direct(
 def main() -> None:
     """Run, store and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="with expansion.json and model.safetensors")
+    parser.add_argument("run", type=existing, help="with expansion.json and model.safetensors")
     parser.add_argument("--name", required=True, help="of the phase boundaries and the results")
     options = parser.parse_args()
     expansion = ClusterExpansion.from_json(options.run / "expansion.json")

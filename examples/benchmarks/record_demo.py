@@ -10,6 +10,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from idnn.files import existing
 from sampling.report import figures_of_merit, gather
 
 
@@ -22,7 +23,7 @@ def processor() -> str:
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=existing)
     numbers = figures_of_merit(gather(parser.parse_args().directory))
     git = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

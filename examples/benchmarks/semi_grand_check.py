@@ -9,12 +9,12 @@ which is stable. Here the same expansion is sampled at that μ without any bias.
 import argparse
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from idnn.checkpoint import load
+from idnn.files import existing
 from idnn.wells import wells
 from sampling.campaign import MODEL, STORE
 from sampling.energetics import EXPANSION
@@ -28,7 +28,7 @@ from sampling.store import Store
 def main() -> None:
     """Print one line of JSON per chemical potential."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=existing)
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--sweeps", type=int, default=4000)
     options = parser.parse_args()

@@ -212,11 +212,11 @@ def test_tolerances_met_twice_in_a_row_end_the_loop(
     assert (campaign.outcome, len(campaign.rounds)) == (outcome, count)
 
 
-def run_rounds(folder, rounds, composition="[0.01, 0.12]"):
+def run_rounds(folder, rounds, *changes):
     """Content of a campaign of so many short rounds, begun or taken up in `folder`."""
     path = campaigns.write_settings(
         folder,
-        ("[0.01, 0.12]", composition),
+        *changes,
         ("first = 24", "first = 16"),
         ("batch = 12", "batch = 4"),
         ("\nrounds = 2\nleast_rounds = 2", f"\nrounds = {rounds}\nleast_rounds = {rounds}"),
@@ -241,10 +241,11 @@ def test_four_rounds_extended_to_six_are_six_rounds_run_at_once(tmp_path):
 @pytest.mark.slow
 def test_an_extended_campaign_aims_at_the_same_tie_line(tmp_path):
     """With an ordered phase in the range: later points depend on the tie-line last found."""
-    four = run_rounds(tmp_path / "four", 4, "[0.05, 0.3]")
+    ordering = ("temperature = 1000.0", "temperature = 600.0"), ("[0.01, 0.12]", "[0.05, 0.3]")
+    four = run_rounds(tmp_path / "four", 4, *ordering)
     assert "tie-line" in {p.reason for p in four["proposals"] if p.round == 3}
-    run_rounds(tmp_path / "extended", 3, "[0.05, 0.3]")
-    assert run_rounds(tmp_path / "extended", 4, "[0.05, 0.3]") == four
+    run_rounds(tmp_path / "extended", 3, *ordering)
+    assert run_rounds(tmp_path / "extended", 4, *ordering) == four
 
 
 def test_tightened_tolerances_take_the_loop_up_again(finished, tmp_path):
