@@ -1,7 +1,8 @@
-"""Training data: derivatives of a free energy, each with its own standard error."""
+"""Training data: derivatives of a free energy, values and energies, each with its own error."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,16 +25,18 @@ class Derivatives:
         mu: μ at each.
         sigma: standard error of vᵀμ for each unit vector v of `directions`.
         directions: columns v along which errors are independent; the axes of η if not given.
+        temperature: K, of each; that of the network if not given.
 
     Raises:
-        ValueError: on a shape that does not match, on a NaN, on σ that is not positive, or on
-            directions that are not unit vectors.
+        ValueError: on a shape that does not match, on a NaN, on σ or temperatures that are not
+            positive, or on directions that are not unit vectors.
     """
 
     eta: Float[Tensor, "sample d"]
     mu: Float[Tensor, "sample d"]
     sigma: Float[Tensor, "sample d"]
     directions: Float[Tensor, "d d"] | None = None
+    temperature: Float[Tensor, " sample"] | None = None
 
     def __post_init__(self) -> None:
         require_shape("mu", self.mu, tuple(self.eta.shape))
@@ -43,9 +46,16 @@ class Derivatives:
         require_positive("sigma", self.sigma)
         if self.directions is not None:
             require_in_range("|directions|", self.directions.norm(dim=0), 1 - 1e-12, 1 + 1e-12)
+        _require_temperature(self.temperature, len(self))
 
     def __len__(self) -> int:
         return self.eta.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> Derivatives:
+        kelvin = None if self.temperature is None else self.temperature[rows]
+        return replace(
+            self, eta=self.eta[rows], mu=self.mu[rows], sigma=self.sigma[rows], temperature=kelvin
+        )
 
     def with_floor(self, floor: float) -> Derivatives:
         """σ² → σ² + floor²: what the model is not asked to resolve."""
@@ -56,9 +66,95 @@ class Derivatives:
         """vᵀμ for each direction v."""
         return mu if self.directions is None else mu @ self.directions
 
-    def perturbed(self, noise: Float[Tensor, "sample d"]) -> Derivatives:
-        """The same with every vᵀμ moved by so many of its σ."""
-        step = self.sigma * noise
-        if self.directions is not None:
-            step = torch.linalg.solve(self.directions.T, step.T).T
-        return replace(self, mu=self.mu + step)
+
+@dataclass(frozen=True, eq=False)
+class Hessians:
+    """∂²f/∂η² (eV/site) at η, with the standard error of every component.
+
+    Raises:
+        ValueError: as `Derivatives`, and on a matrix that is not symmetric.
+    """
+
+    eta: Float[Tensor, "sample d"]
+    hessian: Float[Tensor, "sample d d"]
+    sigma: Float[Tensor, "sample d d"]
+    temperature: Float[Tensor, " sample"] | None = None
+
+    def __post_init__(self) -> None:
+        shape = (*self.eta.shape, self.eta.shape[-1])
+        require_shape("hessian", self.hessian, shape)
+        require_shape("sigma", self.sigma, shape)
+        require_finite("eta", self.eta)
+        require_finite("hessian", self.hessian)
+        require_positive("sigma", self.sigma)
+        skew = (self.hessian - self.hessian.mT).abs()
+        require_in_range("|hessian - its transpose| / sigma", skew / self.sigma, 0, 1e-6)
+        _require_temperature(self.temperature, len(self))
+
+    def __len__(self) -> int:
+        return self.eta.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """f itself (eV/site) at η, less f(0) at the same temperature.
+
+    Raises:
+        ValueError: as `Derivatives`.
+    """
+
+    eta: Float[Tensor, "sample d"]
+    value: Float[Tensor, " sample"]
+    sigma: Float[Tensor, " sample"]
+    temperature: Float[Tensor, " sample"] | None = None
+
+    def __post_init__(self) -> None:
+        _require_scalars("value", self)
+
+    def __len__(self) -> int:
+        return self.eta.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Energies:
+    """⟨E⟩ = ∂(βf)/∂β (eV/site) at η, less that at η = 0; they need a temperature.
+
+    Raises:
+        ValueError: as `Derivatives`.
+    """
+
+    eta: Float[Tensor, "sample d"]
+    value: Float[Tensor, " sample"]
+    sigma: Float[Tensor, " sample"]
+    temperature: Float[Tensor, " sample"]
+
+    def __post_init__(self) -> None:
+        _require_scalars("value", self)
+
+    def __len__(self) -> int:
+        return self.eta.shape[0]
+
+
+Data = Derivatives | Hessians | Values | Energies
+
+
+def as_sequence(data: Data | Sequence[Data]) -> tuple[Data, ...]:
+    """Data of one kind or of several, without the empty ones."""
+    each = (data,) if isinstance(data, Data) else data
+    return tuple(d for d in each if len(d) > 0)
+
+
+def _require_scalars(name: str, data: Values | Energies) -> None:
+    count = (len(data),)
+    require_shape(name, data.value, count)
+    require_shape("sigma", data.sigma, count)
+    require_finite("eta", data.eta)
+    require_finite(name, data.value)
+    require_positive("sigma", data.sigma)
+    _require_temperature(data.temperature, len(data))
+
+
+def _require_temperature(temperature: Tensor | None, count: int) -> None:
+    if temperature is not None:
+        require_shape("temperature", temperature, (count,))
+        require_positive("temperature", temperature)

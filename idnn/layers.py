@@ -1,0 +1,107 @@
+"""A layered potential g(u) with its gradient and Hessian, by closed-form recurrences.
+
+With layers aₗ = s(zₗ), zₗ = aₗ₋₁Wₗ + bₗ, a₀ = u and g = a_L W the gradient runs back through the
+same weights, ∂g/∂aₗ₋₁ = (∂g/∂aₗ ∘ s′(zₗ)) Wₗᵀ (Teichert et al. 2020,
+doi:10.1016/j.cma.2020.113281), and the Hessian is a sum over layers,
+∂²g/∂u² = Σₗ Zₗᵀ diag(∂g/∂aₗ ∘ s″(zₗ)) Zₗ with Zₗ = ∂zₗ/∂u, Zₗ₊₁ = Wₗ₊₁ᵀ diag(s′(zₗ)) Zₗ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.activations import Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Weights of one network, [in, out], or with a leading member axis of many.
+
+    The last layer is linear and has no bias: only differences of a potential mean something.
+    """
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    activation: Activation
+
+    def potential(self, u: Float[Tensor, "*rows input"]) -> Float[Tensor, "*member_rows"]:
+        """g(u)."""
+        a = u
+        for weight, bias in self._hidden:
+            a = self.activation(_affine(a, weight, bias))[0]
+        return (a @ self.weights[-1])[..., 0]
+
+    def slope(self, u: Float[Tensor, "*rows input"]) -> Float[Tensor, "*member_rows input"]:
+        """∂g/∂u."""
+        a, slopes = u, []
+        for weight, bias in self._hidden:
+            a, slope, _ = self.activation(_affine(a, weight, bias))
+            slopes.append(slope)
+        return self._back(slopes)
+
+    def value_and_slope(
+        self, u: Float[Tensor, "*rows input"]
+    ) -> tuple[Float[Tensor, "*member_rows"], Float[Tensor, "*member_rows input"]]:
+        """g(u) and ∂g/∂u, the layers passed once."""
+        a, slopes = u, []
+        for weight, bias in self._hidden:
+            a, slope, _ = self.activation(_affine(a, weight, bias))
+            slopes.append(slope)
+        return (a @ self.weights[-1])[..., 0], self._back(slopes)
+
+    def slope_and_curvature(
+        self, u: Float[Tensor, "*rows input"]
+    ) -> tuple[Float[Tensor, "*member_rows input"], Float[Tensor, "*member_rows input input"]]:
+        """∂g/∂u and ∂²g/∂u²."""
+        a, slopes, curvatures, tangents = u, [], [], []
+        tangent = None
+        for weight, bias in self._hidden:
+            tangent = (
+                weight.unsqueeze(-3)
+                if tangent is None
+                else (tangent * slopes[-1].unsqueeze(-2)) @ weight.unsqueeze(-3)
+            )
+            a, slope, curvature = self.activation(_affine(a, weight, bias))
+            slopes.append(slope)
+            curvatures.append(curvature)
+            tangents.append(tangent)
+        back = self.weights[-1].mT
+        total = torch.zeros((), dtype=u.dtype, device=u.device)
+        for i in reversed(range(len(slopes))):
+            bent = tangents[i] * (back * curvatures[i]).unsqueeze(-2)
+            total = total + bent @ tangents[i].mT
+            back = (back * slopes[i]) @ self.weights[i].mT
+        return back, total
+
+    @property
+    def _hidden(self) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(self.weights[:-1], self.biases, strict=True))
+
+    def _back(self, slopes: Sequence[Tensor]) -> Tensor:
+        back = self.weights[-1].mT
+        for slope, weight in zip(reversed(slopes), reversed(self.weights[:-1]), strict=True):
+            back = (slope * back) @ weight.mT
+        return back
+
+
+def random_layers(sizes: Sequence[int], seed: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights N(0, 1/fan-in) and biases uniform in [−1, 1]; float64."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = [
+        torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64) / fan_in**0.5
+        for fan_in, fan_out in pairwise(sizes)
+    ]
+    biases = [
+        2 * torch.rand(width, generator=generator, dtype=torch.float64) - 1 for width in sizes[1:-1]
+    ]
+    return weights, biases
+
+
+def _affine(a: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return a @ weight + bias.unsqueeze(-2)
