@@ -17,9 +17,9 @@ from torch import Tensor
 from idnn.checks import require_shape
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork, NetworkSettings
-from idnn.order_parameters import SYSTEMS
+from idnn.order_parameters import system_from
 
-FORMAT = "scalebridge-free-energy-1"
+FORMAT = "scalebridge-free-energy-2"
 
 HEADER_KEYS = {"format", "system", "temperature_K", "settings", "members", "data_hash"}
 """What every header must have."""
@@ -35,7 +35,7 @@ def save_network(
     """Write `network` to `path` atomically, with its settings, units, data hash and versions."""
     header = {
         "format": FORMAT,
-        "system": network.system.name,
+        "system": network.system.entries(),
         "temperature_K": network.temperature,
         "units": "eV/site",
         "settings": asdict(network.settings),
@@ -69,7 +69,10 @@ def read_header(path: Path) -> dict[str, Any]:
         ) from error
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
-        raise BadModelFile(f"`model`: {path} has format {found!r}; this version reads {FORMAT!r}.")
+        raise BadModelFile(
+            f"`model`: {path} has format {found!r}; this version reads {FORMAT!r}. "
+            "Run the campaign again, which writes it anew."
+        )
     missing = sorted(HEADER_KEYS - header.keys())
     if missing:
         raise BadModelFile(f"`model`: the header of {path} lacks {missing}.")
@@ -81,15 +84,11 @@ def load(path: Path | str) -> IntegrableNetwork:
 
     Raises:
         FileNotFoundError: when there is no file.
-        BadModelFile: when it is truncated, of another format, of an unknown system, or its
+        BadModelFile: when it is truncated, of another format, its system is refused, or its
             weights are not finite or not those that its header describes.
     """
     path = Path(path)
     header = read_header(path)
-    if header["system"] not in list(SYSTEMS):
-        raise BadModelFile(
-            f"`model`: {path} is of system {header['system']!r}; known are {sorted(SYSTEMS)}."
-        )
     with safe_open(path, framework="pt") as stream:
         state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
@@ -105,9 +104,9 @@ def load(path: Path | str) -> IntegrableNetwork:
 
 def _described_by(header: dict[str, Any], state: dict[str, Tensor]) -> IntegrableNetwork:
     """An untrained network of the header's shape, built only once the weights have that shape."""
-    system = SYSTEMS[header["system"]]
+    system = system_from(header["system"])
     settings = NetworkSettings(**header["settings"] | {"widths": (*header["settings"]["widths"],)})
-    sizes = [system.dimension, *settings.widths, 1]
+    sizes = [system.invariants.count, *settings.widths, 1]
     for i, shape in enumerate(pairwise(sizes)):
         require_shape(f"weights.{i}", state[f"weights.{i}"], (header["members"], *shape))
     return IntegrableNetwork(

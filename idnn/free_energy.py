@@ -58,12 +58,12 @@ class IdealMixing:
     `floor=0` the function is exact and NaN outside [0, 1].
 
     Args:
-        q: Q of η = Q x, square and invertible.
+        q: Q of η = Q x; with fewer rows than columns, x = Q⁺η where the others vanish.
         temperature: in K.
         floor: site fraction below which the continuation begins.
     """
 
-    q: Float[Tensor, "d d"]
+    q: Float[Tensor, "d s"]
     temperature: float
     floor: float = 0.0
 
@@ -81,8 +81,8 @@ class IdealMixing:
         by_site = _xlogx_slope(x, self.floor) - _xlogx_slope(1 - x, self.floor)
         return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
 
-    def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """x = Q⁻¹ η."""
+    def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch s"]:
+        """x = Q⁺η."""
         return eta @ self._q_inverse(eta).T
 
     @property
@@ -90,7 +90,8 @@ class IdealMixing:
         return BOLTZMANN_EV * self.temperature
 
     def _q_inverse(self, like: Tensor) -> Tensor:
-        return torch.linalg.inv(self.q.double()).to(like)
+        invert = torch.linalg.inv if self.q.shape[0] == self.q.shape[1] else torch.linalg.pinv
+        return invert(self.q.double()).to(like)
 
 
 @dataclass(frozen=True, eq=False)

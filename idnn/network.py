@@ -85,7 +85,7 @@ class IntegrableNetwork(nn.Module):
         self.temperature = temperature
         self.settings = settings
         self.reference = IdealMixing(system.q, temperature, settings.floor)
-        sizes = [system.dimension, *settings.widths, 1]
+        sizes = [system.invariants.count, *settings.widths, 1]
         members = [_random_layers(sizes, seed) for seed in seeds]
         self.weights = nn.ParameterList(
             [torch.stack(layer) for layer in zip(*(m[0] for m in members), strict=True)]

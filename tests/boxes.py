@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from idnn.order_parameters import FCC_L12, System
+from idnn.order_parameters import BCC_B2, FCC_L12, System
 from idnn.units import BOLTZMANN_EV
 from sampling.clusters import illustrative_expansion
 from sampling.ensemble import Schedule, sample
@@ -22,18 +22,11 @@ LAYERS = replace(
     name="fcc-layers",
     q=_HALVES,
     group=_SWAP,
+    supplied=None,
     ordered_cell=((1, 0, 0), (0, 1, 0), (0, 0, 2)),
 )
 """Two sublattices of fcc; two cells per edge have 16 sites, few enough to list every state."""
-B2 = replace(
-    FCC_L12,
-    name="bcc-B2",
-    q=_HALVES,
-    group=_SWAP,
-    ordered_cell=((0, 1, 1), (1, 0, 1), (1, 1, 0)),
-    primitive_cell=((-0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, -0.5)),
-)
-"""Two simple-cubic sublattices of bcc."""
+B2 = BCC_B2
 
 Q = FCC_L12.q.numpy()
 
@@ -109,7 +102,6 @@ def plain_system(name, ordered_cell, primitive_cell, basis):
         name=name,
         q=torch.tensor(q),
         group=torch.arange(len(q))[None],
-        invariants=lambda eta: eta,
         ordered_cell=ordered_cell,
         prototypes={},
         primitive_cell=primitive_cell,

@@ -14,7 +14,7 @@ def crystal(dimension):
     """As many order parameters as site fractions, and the same."""
     return replace(
         FCC_L12, name="test", q=torch.eye(dimension, dtype=torch.float64),
-        group=torch.arange(dimension)[None],
+        group=torch.arange(dimension)[None], supplied=None,
     )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def test_the_limit_is_thermal_energy_per_atom_that_one_sublattice_gains(template
 
 def test_errors_along_oblique_sublattices_become_those_of_mu_by_their_covariance(template):
     skew = np.array([[1.0, 1, 1, 1], [1, -1, 0, 0], [1, 1, -2, 0], [2, 1, 1, -3]]) / 4
-    system = replace(FCC_L12, q=torch.tensor(skew))
+    system = replace(FCC_L12, q=torch.tensor(skew), supplied=None)
     eta = skew @ [0.1, 0.2, 0.15, 0.3]
     small, large = boxed(template, 108, eta, 3e-3), boxed(template, 256, eta, 4e-3)
     mu = large.mu.value - SLOPE / 256

@@ -16,6 +16,7 @@ from sampling.lattice import Supercell
 
 SQUARE = replace(
     FCC_L12, name="square", q=torch.ones(1, 1, dtype=torch.float64), group=torch.tensor([[0]]),
+    supplied=None,
     ordered_cell=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
 )  # fmt: skip
 COUPLING = 0.05

@@ -1,0 +1,220 @@
+"""Polynomials of the order parameters as data, with their first and second derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_finite
+
+Monomial = tuple[int, ...]
+"""The exponent of each variable."""
+
+
+@dataclass(frozen=True)
+class Polynomials:
+    """h_k(η) = Σ_t c_kt Πᵢ ηᵢ^e_ti.
+
+    Evaluated one product of two known monomials at a time, so that powers are shared; equal
+    coefficients are factored out of their terms. Works on any dtype and device, and autograd
+    passes through.
+
+    Attributes:
+        exponents: e, one row per term, one column per variable.
+        coefficients: c, one row per polynomial, one column per term.
+
+    Raises:
+        ValueError: the tables do not fit each other, an exponent is not a whole number from zero
+            on, two terms are the same, or a coefficient is not finite.
+    """
+
+    exponents: tuple[Monomial, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.exponents or not self.coefficients:
+            raise ValueError("`exponents` and `coefficients` must hold at least one row each.")
+        widths = {len(row) for row in self.exponents}
+        if len(widths) != 1 or any(e < 0 for row in self.exponents for e in row):
+            raise ValueError(
+                "`exponents` must have one whole number from zero on per variable in every row; "
+                f"they are {self.exponents}."
+            )
+        if len(set(self.exponents)) != len(self.exponents):
+            raise ValueError("`exponents` must be different in every row; two terms are the same.")
+        for k, row in enumerate(self.coefficients):
+            if len(row) != len(self.exponents):
+                raise ValueError(
+                    f"`coefficients` must hold one number per term, {len(self.exponents)}; row {k} "
+                    f"holds {len(row)}."
+                )
+        require_finite("coefficients", torch.tensor(self.coefficients, dtype=torch.float64))
+
+    @staticmethod
+    def of(polynomials: Sequence[Mapping[Monomial, float]]) -> Polynomials:
+        """From the coefficient of each monomial of each polynomial."""
+        terms = tuple(dict.fromkeys(e for polynomial in polynomials for e in polynomial))
+        rows = tuple(tuple(float(p.get(e, 0.0)) for e in terms) for p in polynomials)
+        return Polynomials(terms, rows)
+
+    def terms(self) -> Iterator[dict[Monomial, float]]:
+        """The non-zero coefficients of each polynomial by monomial."""
+        for row in self.coefficients:
+            yield {e: c for e, c in zip(self.exponents, row, strict=True) if c != 0}
+
+    @property
+    def count(self) -> int:
+        """How many polynomials there are."""
+        return len(self.coefficients)
+
+    @property
+    def variables(self) -> int:
+        """How many variables they have."""
+        return len(self.exponents[0])
+
+    @property
+    def degree(self) -> int:
+        """The highest degree of a term."""
+        return max(map(sum, self.exponents))
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch invariant"]:
+        """h(η)."""
+        return self._values.evaluate(eta)
+
+    def jacobian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch invariant d"]:
+        """∂h_k/∂ηᵢ, in closed form."""
+        return self._slopes.evaluate(eta).unflatten(-1, (self.count, self.variables))
+
+    def second(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch invariant d d"]:
+        """∂²h_k/∂ηᵢ∂ηⱼ, in closed form."""
+        d = self.variables
+        return self._curvatures.evaluate(eta).unflatten(-1, (self.count, d, d))
+
+    @cached_property
+    def _values(self) -> _Plan:
+        return _Plan.of(list(self.terms()), self.variables)
+
+    @cached_property
+    def _slopes(self) -> _Plan:
+        d = range(self.variables)
+        return _Plan.of([derivative(p, i) for p in self.terms() for i in d], self.variables)
+
+    @cached_property
+    def _curvatures(self) -> _Plan:
+        d = range(self.variables)
+        slopes = [[derivative(p, i) for i in d] for p in self.terms()]
+        return _Plan.of(
+            [derivative(row[min(i, j)], max(i, j)) for row in slopes for i in d for j in d],
+            self.variables,
+        )
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Constant + Σ coefficient × Σ values."""
+
+    constant: float
+    groups: tuple[tuple[float, tuple[int, ...]], ...]
+
+    def evaluate(self, values: Sequence[Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for coefficient, indices in self.groups:
+            part = values[indices[0]]
+            for i in indices[1:]:
+                part = part + values[i]
+            part = part if coefficient == 1 else coefficient * part
+            total = part if total is None else total + part
+        if total is None:
+            return values[0].new_full((), self.constant).expand_as(values[0])
+        return total + self.constant if self.constant else total
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """In which order to multiply and to add: value n + i is the product of `products[i]`."""
+
+    products: tuple[tuple[int, int], ...]
+    sums: tuple[_Sum, ...]
+    order: tuple[int, ...]
+
+    def evaluate(self, eta: Tensor) -> Tensor:
+        values = list(eta.unbind(-1))
+        for left, right in self.products:
+            values.append(values[left] * values[right])
+        sums = [each.evaluate(values) for each in self.sums]
+        return torch.stack([sums[i] for i in self.order], dim=-1)
+
+    @staticmethod
+    def of(polynomials: Sequence[Mapping[Monomial, float]], variables: int) -> _Plan:
+        known = {_power_of_one(i, variables): i for i in range(variables)}
+        products: list[tuple[int, int]] = []
+        needed = dict.fromkeys(e for p in polynomials for e in p)
+        for e in sorted(needed, key=sum):
+            _learn(e, known, products)
+        distinct: dict[_Sum, int] = {}
+        order = [distinct.setdefault(_summed(p, known), len(distinct)) for p in polynomials]
+        return _Plan(tuple(products), tuple(distinct), tuple(order))
+
+
+def _power_of_one(i: int, variables: int) -> Monomial:
+    return tuple(int(j == i) for j in range(variables))
+
+
+def _learn(e: Monomial, known: dict[Monomial, int], products: list[tuple[int, int]]) -> None:
+    """Make a monomial from two known ones, of which the lesser is made first where need be."""
+    if e in known or sum(e) == 0:
+        return
+    pairs = ((a, _without(e, a)) for a in known)
+    pair = next(((a, b) for a, b in pairs if b in known), None)
+    if pair is None:
+        half = tuple(n // 2 for n in e)
+        odd = [i for i, n in enumerate(e) if n % 2]
+        last = _power_of_one(odd[-1], len(e)) if odd else half
+        pair = _without(e, last), last
+        for part in pair:
+            _learn(part, known, products)
+    products.append((known[pair[0]], known[pair[1]]))
+    known[e] = len(e) + len(products) - 1
+
+
+def _without(e: Monomial, a: Monomial) -> Monomial:
+    return tuple(n - m for n, m in zip(e, a, strict=True))
+
+
+def _summed(polynomial: Mapping[Monomial, float], known: Mapping[Monomial, int]) -> _Sum:
+    constant, groups = 0.0, dict[float, list[int]]()
+    for e, c in polynomial.items():
+        if sum(e) == 0:
+            constant = c
+        elif c != 0:
+            groups.setdefault(c, []).append(known[e])
+    return _Sum(constant, tuple((c, tuple(i)) for c, i in groups.items()))
+
+
+def derivative(polynomial: Mapping[Monomial, float], i: int) -> dict[Monomial, float]:
+    """∂/∂ηᵢ."""
+    return {
+        (*e[:i], e[i] - 1, *e[i + 1 :]): c * e[i] for e, c in polynomial.items() if e[i] and c != 0
+    }
+
+
+def product(a: Mapping[Monomial, float], b: Mapping[Monomial, float]) -> dict[Monomial, float]:
+    """The product of two polynomials."""
+    result: dict[Monomial, float] = {}
+    for e, c in a.items():
+        for f, d in b.items():
+            both = tuple(map(sum, zip(e, f, strict=True)))
+            result[both] = result.get(both, 0.0) + c * d
+    return result
+
+
+def monomials(variables: int, degree: int) -> list[Monomial]:
+    """Every monomial of a degree, powers of the first variable first."""
+    chosen = combinations_with_replacement(range(variables), degree)
+    return [tuple(c.count(i) for i in range(variables)) for c in chosen]

@@ -1,0 +1,185 @@
+"""Finite groups: closed from generators, and those that a crystal has on its sublattices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+LARGEST = 4096
+"""Elements above which a group counts as infinite."""
+
+SAME = 1e-6
+"""Difference of two matrices, or of two positions in lattice vectors, below which they are one."""
+
+Elements: TypeAlias = Integer[np.ndarray, "_ s"] | Float[np.ndarray, "_ d d"]
+"""Permutations as rows of indices, or matrices."""
+
+
+def closed(generators: Elements) -> Elements:
+    """Every product of the generators, each once, in lexicographic order.
+
+    A permutation p takes x to x[p]; a matrix M takes η to M η.
+
+    Raises:
+        ValueError: a row is no permutation, a matrix is singular or not finite, or there are more
+            than `LARGEST` products.
+    """
+    _require_invertible(generators)
+    found = {_key(_unit(generators)): _unit(generators)}
+    frontier = list(found.values())
+    while frontier:
+        new = {}
+        for element in frontier:
+            for image in _after(generators, element):
+                key = _key(image)
+                if key not in found and key not in new:
+                    new[key] = image
+        found |= new
+        frontier = list(new.values())
+        if len(found) > LARGEST:
+            raise ValueError(
+                f"`group` must be finite: its elements have more than {LARGEST} products."
+            )
+    return np.stack([found[key] for key in sorted(found)])
+
+
+def generating(group: Elements) -> Elements:
+    """A few elements of a closed group whose products are all of it."""
+    chosen, size = group[:0], 1
+    for element in group:
+        if size == len(group):
+            break
+        longer = np.concatenate([chosen, element[None]])
+        products = len(closed(longer))
+        if products > size:
+            chosen, size = longer, products
+    return chosen if len(chosen) else _unit(group)[None]
+
+
+def sublattice_permutations(
+    primitive_cell: Sequence[Sequence[float]],
+    basis: Sequence[Sequence[float]],
+    ordered_cell: Sequence[Sequence[int]],
+) -> Int[np.ndarray, "g s"]:
+    """How the parent's space group permutes the sublattices of an ordered cell.
+
+    All sites of the basis count as alike, and nothing else as present: in a crystal with further
+    atoms, the group is the part of this one that leaves them in place. Operations that do not map
+    the ordered lattice onto itself are no permutation of its sublattices and left out. Sublattices
+    are numbered site by site of the basis and, within one, by the least non-negative lattice
+    vector that leads to them, in lexicographic order.
+
+    Args:
+        primitive_cell: rows are the parent's primitive lattice vectors.
+        basis: positions of the primitive cell's sites in lattice vectors.
+        ordered_cell: rows are the ordered cell's vectors in lattice vectors.
+    """
+    cell, sites = np.array(primitive_cell, dtype=float), np.array(basis, dtype=float)
+    ordered = np.array(ordered_cell, dtype=np.int64)
+    inverse = np.linalg.inv(ordered)
+    cosets = _cosets(ordered)
+    permutations = []
+    for turn in _point_group(cell):
+        turned = ordered @ turn @ inverse
+        if np.abs(turned - turned.round()).max() > SAME:
+            continue
+        for shift in _shifts(turn, sites):
+            home = _landing(sites @ turn + shift, sites)
+            for move in cosets:
+                image = [
+                    b * len(cosets) + _coset_of(offset + cosets @ turn + move, cosets, inverse)
+                    for offset, b in home
+                ]
+                permutations.append(np.concatenate(image))
+    return closed(np.unique(np.array(permutations), axis=0))
+
+
+def _require_invertible(generators: Elements) -> None:
+    if generators.ndim == 2:
+        wanted = np.arange(generators.shape[1])
+        bad = [p.tolist() for p in generators if not np.array_equal(np.sort(p), wanted)]
+        if bad:
+            raise ValueError(
+                f"`group` must hold permutations of 0 … {len(wanted) - 1}; {bad[0]} is none."
+            )
+    elif not (np.isfinite(generators).all() and (abs(np.linalg.det(generators)) > SAME).all()):
+        raise ValueError("`group` must hold finite invertible matrices; one is not.")
+
+
+def _unit(like: Elements) -> np.ndarray:
+    size = like.shape[-1]
+    return np.arange(size) if like.ndim == 2 else np.eye(size)
+
+
+def _after(generators: Elements, element: np.ndarray) -> np.ndarray:
+    """Every generator applied after an element."""
+    return element[generators] if generators.ndim == 2 else _cleaned(generators @ element)
+
+
+def _cleaned(matrices: np.ndarray) -> np.ndarray:
+    """Without the rounding errors of entries that are whole numbers."""
+    whole = matrices.round()
+    return np.where(abs(matrices - whole) < 1e-12, whole + 0.0, matrices)
+
+
+def _key(element: np.ndarray) -> tuple[int, ...]:
+    scaled = element if element.ndim == 1 else (element / SAME).round()
+    return tuple(scaled.astype(np.int64).ravel().tolist())
+
+
+def _point_group(cell: np.ndarray) -> list[Int[np.ndarray, "3 3"]]:
+    """Integer W that turn the lattice onto itself: row vectors n of lattice points become n W."""
+    metric = cell @ cell.T
+    lengths = np.sqrt(metric.diagonal())
+    reach = np.ceil(lengths.max() * np.linalg.norm(np.linalg.inv(cell), axis=0) - SAME)
+    points = np.array(list(product(*(range(-int(n), int(n) + 1) for n in reach))))
+    norms = np.linalg.norm(points @ cell, axis=1)
+    tolerance = SAME * lengths.max()
+    rows = [points[abs(norms - length) < tolerance] for length in lengths]
+    turns = (np.stack(chosen) for chosen in product(*rows))
+    return [w for w in turns if abs(w @ metric @ w.T - metric).max() < tolerance * lengths.max()]
+
+
+def _shifts(turn: np.ndarray, sites: np.ndarray) -> list[np.ndarray]:
+    """Translations after which a turn maps the sites onto themselves, modulo the lattice."""
+    candidates = sites - sites[0] @ turn
+    return [t for t in candidates if len(_landing(sites @ turn + t, sites)) == len(sites)]
+
+
+def _landing(positions: np.ndarray, sites: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """The lattice vector and the site that each position is, where it is one."""
+    found = []
+    for position in positions:
+        offsets = position - sites
+        whole = offsets.round()
+        hits = np.flatnonzero(np.abs(offsets - whole).max(1) < SAME)
+        found += [(whole[b].astype(np.int64), int(b)) for b in hits]
+    return found
+
+
+def _cosets(ordered: np.ndarray) -> Int[np.ndarray, "coset 3"]:
+    """The least non-negative lattice vector of each coset of the ordered lattice."""
+    volume = round(abs(np.linalg.det(ordered)))
+    inverse = np.linalg.inv(ordered)
+    found = np.zeros((0, 3), dtype=np.int64)
+    for vector in product(range(volume), repeat=3):
+        if not len(found) or not _equal_modulo(np.array(vector), found, inverse).any():
+            found = np.concatenate([found, [vector]])
+            if len(found) == volume:
+                break
+    return found
+
+
+def _coset_of(
+    vectors: np.ndarray, cosets: np.ndarray, inverse: np.ndarray
+) -> Int[np.ndarray, " coset"]:
+    return _equal_modulo(vectors[:, None], cosets, inverse).argmax(1)
+
+
+def _equal_modulo(a: np.ndarray, b: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    difference = (a - b) @ inverse
+    return np.abs(difference - difference.round()).max(-1) < SAME
