@@ -1,20 +1,37 @@
-"""Committees: members trained on resampled noise, whose spread is the uncertainty."""
+"""Committees: members trained on noise of their own, whose spread is the uncertainty."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Generic, TypeVar
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from idnn.data import Derivatives
+from idnn.data import Data, Derivatives, as_sequence
+from idnn.levenberg import (
+    LeastSquaresFit,
+    LevenbergMarquardt,
+    least_squares,
+    posterior_samples,
+)
 from idnn.network import IntegrableNetwork, NetworkSettings
-from idnn.order_parameters import System
+from idnn.residuals import blocks
 from idnn.runtime import one_torch_thread
-from idnn.train import FitSettings, derivative_loss, fit, prepare
+from idnn.thermal import ThermalNetwork
+
+AT_ONCE = 2
+"""Members trained side by side in one process: enough that a second process has some as well."""
+
+TRIAL = 15
+"""Iterations without evidence after which the best of the restarts is kept."""
+
+Network = TypeVar("Network", IntegrableNetwork, ThermalNetwork)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,119 +40,169 @@ class CommitteeSettings:
 
     Attributes:
         members: networks that differ in their initial weights and in the noise they saw.
-        discrepancy: eV/site, added in quadrature to every σ: what no smooth f can follow.
+        restarts: random initial weights tried for each member.
+        discrepancy: eV/site, added in quadrature to every σ of μ: what no smooth f can follow.
         network: shape of each member.
         fit: the optimiser.
         seed: of initial weights and noise.
     """
 
-    members: int = 5
+    members: int = 8
+    restarts: int = 2
     discrepancy: float = 1e-3
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    fit: FitSettings = field(default_factory=FitSettings)
+    fit: LevenbergMarquardt = field(default_factory=LevenbergMarquardt)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.members < 2:
             raise ValueError(f"`members` must be at least 2; it is {self.members}.")
+        if self.restarts < 1:
+            raise ValueError(f"`restarts` must be at least 1; it is {self.restarts}.")
         if not self.discrepancy >= 0:
             raise ValueError(f"`discrepancy` must not be negative; it is {self.discrepancy:g}.")
 
-
-def train_committee(
-    system: System,
-    temperature: float,
-    data: Derivatives,
-    settings: CommitteeSettings,
-    *,
-    start: IntegrableNetwork | None = None,
-    executor: Executor | None = None,
-    observe: Callable[[int], None] | None = None,
-) -> IntegrableNetwork:
-    """Train every member on μ + σε with its own ε ~ N(0, 1): randomise, then optimise.
-
-    The members are then samples whose spread carries both the noise of the data and the freedom
-    of the fit between them (Bardsley et al. 2014, doi:10.1137/140964023). The result does not
-    depend on the executor: each member trains alone on one thread.
-
-    Args:
-        system: the ordering crystal.
-        temperature: K.
-        data: what to learn.
-        settings: how.
-        start: a committee of the same shape whose members are trained on; fresh ones if None.
-        executor: where members train, side by side; here, one by one, if None.
-        observe: called with the number of members done.
-
-    Raises:
-        ValueError: there are no data.
-    """
-    if len(data) == 0:
-        raise ValueError("`data` must hold at least one point to learn from; it holds none.")
-    train = partial(_train_member, system, temperature, _Arrays.of(data), settings)
-    starts = [None if start is None else _weights(start.member(i)) for i in range(settings.members)]
-    mapper: Callable[..., Iterable[Weights]] = map if executor is None else executor.map
-    networks = []
-    for weights in mapper(train, range(settings.members), starts):
-        network = IntegrableNetwork(system, temperature, settings.network)
-        _set_weights(network, weights)
-        networks.append(network)
-        if observe is not None:
-            observe(len(networks))
-    return IntegrableNetwork.gather(networks, range(settings.members))
-
-
-Weights = list[np.ndarray]
-"""A member's parameters. Only arrays go to a worker and back: torch would move the storage of a
-tensor that it pickles into shared memory, from under every numpy view of it."""
+    @property
+    def seeds(self) -> range:
+        """Of the initial weights of all restarts of all members."""
+        first = self.seed * 1_000_003
+        return range(first, first + self.members * self.restarts)
 
 
 @dataclass(frozen=True, eq=False)
-class _Arrays:
-    """`Derivatives` as arrays."""
+class Committee(Generic[Network]):
+    """A trained committee.
 
-    eta: np.ndarray
-    mu: np.ndarray
-    sigma: np.ndarray
-    directions: np.ndarray | None
+    Attributes:
+        network: its members.
+        iterations: of each member.
+        effective: number of parameters that the data determined in each member.
+        noise: factor by which each member had to widen all σ, at least 1.
+    """
 
-    @staticmethod
-    def of(data: Derivatives) -> _Arrays:
-        directions = None if data.directions is None else data.directions.numpy()
-        return _Arrays(data.eta.numpy(), data.mu.numpy(), data.sigma.numpy(), directions)
-
-    def derivatives(self) -> Derivatives:
-        directions = None if self.directions is None else torch.from_numpy(self.directions)
-        eta, mu, sigma = (torch.from_numpy(a) for a in (self.eta, self.mu, self.sigma))
-        return Derivatives(eta, mu, sigma, directions)
+    network: Network
+    iterations: tuple[int, ...]
+    effective: tuple[float, ...]
+    noise: tuple[float, ...]
 
 
-def _weights(network: IntegrableNetwork) -> Weights:
-    return [p.detach().numpy() for p in network.parameters()]
-
-
-def _set_weights(network: IntegrableNetwork, weights: Weights) -> None:
-    with torch.no_grad():
-        for parameter, values in zip(network.parameters(), weights, strict=True):
-            parameter.copy_(torch.from_numpy(values))
-
-
-def _train_member(
-    system: System,
-    temperature: float,
-    arrays: _Arrays,
+def train_committee(
+    network: Network,
+    data: Data | Sequence[Data],
     settings: CommitteeSettings,
-    index: int,
-    start: Weights | None,
-) -> Weights:
-    data = arrays.derivatives()
-    seed = settings.seed * 1_000_003 + index
-    generator = torch.Generator().manual_seed(seed)
-    noisy = data.perturbed(torch.randn(data.mu.shape, generator=generator, dtype=data.mu.dtype))
-    network = IntegrableNetwork(system, temperature, settings.network, seeds=(seed,))
-    if start is not None:
-        _set_weights(network, start)
+    *,
+    executor: Executor | None = None,
+    observe: Callable[[int], None] | None = None,
+) -> Committee[Network]:
+    """Train every member on data moved by noise of its own: randomise, then optimise.
+
+    The members are then samples whose spread carries both the noise of the data and the freedom
+    of the fit between them (Bardsley et al. 2014, doi:10.1137/140964023). The noises sum to zero,
+    so that the mean of the members carries that of the data alone. The result does not depend on
+    the executor.
+
+    Args:
+        network: what to start from, left as it is: a committee to be trained on, or a fresh one
+            with `restarts` members (of seeds `settings.seeds`) for each to be trained.
+        data: what to learn.
+        settings: how.
+        executor: where members train, side by side; here, pair by pair, if None.
+        observe: called with the number of members done.
+
+    Raises:
+        ValueError: there are no data, or the network has another number of members.
+    """
+    fresh = network.members == settings.members * settings.restarts
+    if not fresh and network.members != settings.members:
+        raise ValueError(
+            f"`network` must have {settings.members} members, or {settings.restarts} for each; it "
+            f"has {network.members}."
+        )
+    floored = [
+        d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
+        for d in as_sequence(data)
+    ]
+    # Bytes, because torch would move the storage of a tensor that multiprocessing pickles into
+    # shared memory, from under every numpy view of it.
+    task = pickle.dumps((network, floored, settings, fresh))
+    parts = [
+        range(i, min(i + AT_ONCE, settings.members)) for i in range(0, settings.members, AT_ONCE)
+    ]
+    mapper: Callable[..., Iterable[bytes]] = map if executor is None else executor.map
+    found: list[LeastSquaresFit] = []
+    for part, content in zip(parts, mapper(partial(_train, task), parts), strict=True):
+        found.append(pickle.loads(content))  # noqa: S301
+        if observe is not None:
+            observe(part.stop)
+    trained = {
+        name: torch.cat([f.parameters[name] for f in found]) for name in found[0].parameters
+    }
+    return Committee(
+        network=_with_parameters(network, trained),
+        iterations=tuple(n for f in found for n in f.iterations.tolist()),
+        effective=tuple(n for f in found for n in f.effective.tolist()),
+        noise=tuple(n for f in found for n in f.noise.tolist()),
+    )
+
+
+def _train(task: bytes, members: range) -> bytes:
+    network, data, settings, fresh = pickle.loads(task)  # noqa: S301
     with one_torch_thread():
-        batch = prepare(network, noisy.with_floor(settings.discrepancy))
-        fit(network, derivative_loss, batch, settings.fit)
-    return _weights(network)
+        return pickle.dumps(_trained(network, data, settings, members, fresh=fresh))
+
+
+def _trained(
+    network: IntegrableNetwork | ThermalNetwork,
+    data: Sequence[Data],
+    settings: CommitteeSettings,
+    members: range,
+    *,
+    fresh: bool,
+) -> LeastSquaresFit:
+    targets = blocks(network, data)
+    every = {name: p.detach() for name, p in network.named_parameters()}
+    groups = _groups(every)
+    start = {name: p[list(members)] for name, p in every.items()}
+    if fresh:
+        count = settings.members
+        tries = torch.tensor([[m + k * count for k in range(settings.restarts)] for m in members])
+        first = least_squares(
+            {name: p[tries.flatten()] for name, p in every.items()},
+            targets,
+            replace(settings.fit, iterations=TRIAL, evidence=False),
+            linear=f"weights.{len(network.settings.widths)}",
+        )
+        best = first.objective.reshape(tries.shape).argmin(1)
+        best = best + settings.restarts * torch.arange(len(tries))
+        start = {name: p[best] for name, p in first.parameters.items()}
+    fit = least_squares(start, targets, settings.fit, groups=groups)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + 715_827_883)
+    noise = partial(_noise, generator, settings.members)
+    return posterior_samples(
+        fit,
+        targets,
+        replace(settings.fit, iterations=TRIAL),
+        data_noise=[noise(len(b), b.components)[list(members)] for b in targets],
+        prior_noise=noise(fit.precision.shape[1])[list(members)],
+    )
+
+
+def _noise(generator: torch.Generator, members: int, *shape: int) -> Tensor:
+    """Standard normal numbers; they sum to zero over members."""
+    z = torch.randn(members, *shape, generator=generator, dtype=torch.float64)
+    return (z - z.mean(0)) * (members / (members - 1)) ** 0.5
+
+
+def _groups(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each input has a prior of its own, so that those of little use are left out (MacKay 1994)."""
+    first = parameters["weights.0"]
+    return {"weights.0": torch.arange(first.shape[1])[:, None]}
+
+
+def _with_parameters(network: Network, parameters: Mapping[str, Tensor]) -> Network:
+    """A network like another, with other members."""
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, p in other.named_parameters():
+            p.data = parameters[name].clone()
+    return other

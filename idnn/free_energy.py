@@ -26,6 +26,13 @@ class WithGradient(Protocol):
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
 
+@runtime_checkable
+class WithHessian(Protocol):
+    """A free energy that knows its own ∂²f/∂η² in closed form."""
+
+    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]: ...
+
+
 def chemical_potential(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
     """μ = ∂f/∂η (eV/site). Differentiable again, unless called under `torch.no_grad`."""
     if isinstance(f, WithGradient):
@@ -37,7 +44,10 @@ def chemical_potential(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[T
 
 
 def hessian(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
-    """H = ∂²f/∂η² (eV/site), by differentiating μ once per component."""
+    """H = ∂²f/∂η² (eV/site): f's own, or μ differentiated once per component."""
+    if isinstance(f, WithHessian):
+        with torch.no_grad():
+            return f.hessian(eta)
     with torch.enable_grad():
         x = eta.detach().requires_grad_()
         mu = chemical_potential(f, x)
@@ -81,6 +91,11 @@ class IdealMixing:
         by_site = _xlogx_slope(x, self.floor) - _xlogx_slope(1 - x, self.floor)
         return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
 
+    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
+        x, inverse = self.site_fractions(eta), self._q_inverse(eta)
+        by_site = _xlogx_curvature(x, self.floor) + _xlogx_curvature(1 - x, self.floor)
+        return (self._kt / x.shape[-1]) * inverse.T @ (by_site[..., None] * inverse)
+
     def site_fractions(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch s"]:
         """x = Q⁺η."""
         return eta @ self._q_inverse(eta).T
@@ -112,6 +127,9 @@ class BraggWilliams:
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         return self.ideal.gradient(eta) + 2 * self.interaction.to(eta) * eta
 
+    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
+        return self.ideal.hessian(eta) + 2 * torch.diag(self.interaction.to(eta))
+
 
 def _xlogx(x: Tensor, floor: float) -> Tensor:
     if floor == 0:
@@ -125,6 +143,10 @@ def _xlogx_slope(x: Tensor, floor: float) -> Tensor:
         return 1 + x.log()
     inside, below = _split(x, floor)
     return 1 + inside.log() + below / floor
+
+
+def _xlogx_curvature(x: Tensor, floor: float) -> Tensor:
+    return 1 / (x if floor == 0 else x.clamp_min(floor))
 
 
 def _split(x: Tensor, floor: float) -> tuple[Tensor, Tensor]:

@@ -79,6 +79,51 @@ class Layers:
             back = (back * slopes[i]) @ self.weights[i].mT
         return back, total
 
+    def potential_and_sensitivity(
+        self, u: Float[Tensor, "row input"]
+    ) -> tuple[Float[Tensor, "*member_row"], Sensitivity]:
+        """g(u) and its derivatives by all weights and biases."""
+        a, activations, slopes = u, [u], []
+        for weight, bias in self._hidden:
+            a, slope, _ = self.activation(_affine(a, weight, bias))
+            activations.append(a)
+            slopes.append(slope)
+        back = self.weights[-1].mT.expand_as(a)
+        weights, biases = [activations[-1].unsqueeze(-1)], []
+        for i in reversed(range(len(slopes))):
+            z = back * slopes[i]
+            weights.insert(0, activations[i].unsqueeze(-1) * z.unsqueeze(-2))
+            biases.insert(0, z)
+            back = z @ self.weights[i].mT
+        return (a @ self.weights[-1])[..., 0], Sensitivity(weights, biases)
+
+    def directional_and_sensitivity(
+        self, u: Float[Tensor, "row input"], v: Float[Tensor, "row direction input"]
+    ) -> tuple[Float[Tensor, "*member_row direction"], Sensitivity]:
+        """v·∂g/∂u for several v, and its derivatives by all weights and biases.
+
+        With ȧₗ the change of aₗ along v, ġ = ȧ_L W; the adjoints of z and ż run back together.
+        """
+        a, tangent, layers = u, v, []
+        for weight, bias in self._hidden:
+            before = a, tangent
+            a, slope, curvature = self.activation(_affine(a, weight, bias))
+            turned = tangent @ weight.unsqueeze(-3)
+            tangent = turned * slope.unsqueeze(-2)
+            layers.append((*before, slope.unsqueeze(-2), turned * curvature.unsqueeze(-2)))
+        last = self.weights[-1].unsqueeze(-3)
+        back, back_tangent = torch.zeros((), dtype=u.dtype, device=u.device), last.mT
+        weights, biases = [tangent.unsqueeze(-1)], []
+        for i in reversed(range(len(layers))):
+            a, ahead, slope, bent = layers[i]
+            z = back * slope + back_tangent * bent
+            z_tangent = back_tangent * slope
+            outer = a.unsqueeze(-2).unsqueeze(-1) * z.unsqueeze(-2)
+            weights.insert(0, outer + ahead.unsqueeze(-1) * z_tangent.unsqueeze(-2))
+            biases.insert(0, z)
+            back, back_tangent = (x @ self.weights[i].mT.unsqueeze(-3) for x in (z, z_tangent))
+        return (tangent @ last)[..., 0], Sensitivity(weights, biases)
+
     @property
     def _hidden(self) -> list[tuple[Tensor, Tensor]]:
         return list(zip(self.weights[:-1], self.biases, strict=True))
@@ -88,6 +133,19 @@ class Layers:
         for slope, weight in zip(reversed(slopes), reversed(self.weights[:-1]), strict=True):
             back = (slope * back) @ weight.mT
         return back
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """Derivatives of a number by weights and biases, each with the number's axes in front."""
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+
+    def flat(self) -> Float[Tensor, "*rows parameter"]:
+        """Weights, then biases, in one axis."""
+        flat = [w.flatten(-2) for w in self.weights]
+        return torch.cat([*flat, *self.biases], dim=-1)
 
 
 def random_layers(sizes: Sequence[int], seed: int) -> tuple[list[Tensor], list[Tensor]]:
