@@ -37,13 +37,15 @@ class Polytope:
         return (eta @ self.matrix.T.to(eta) <= self.bound.to(eta)).all(-1)
 
     def corners(self, count: int) -> Float[Tensor, "sample d"]:
-        """Those that lie farthest in `count` random directions.
+        """Those that lie farthest along each axis, both ways, and in `count` random directions.
 
         Raises:
             ValueError: the polytope is empty or unbounded.
         """
         found = []
-        for direction in np.random.default_rng(0).normal(size=(count, self.matrix.shape[1])):
+        axes = np.eye(self.matrix.shape[1])
+        others = np.random.default_rng(0).normal(size=(count, len(axes)))
+        for direction in np.concatenate([axes, -axes, others]):
             result = linprog(
                 -direction, A_ub=self.matrix.numpy(), b_ub=self.bound.numpy(), bounds=(None, None)
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import TypeAlias
 
@@ -25,8 +24,8 @@ def closed(generators: Elements) -> Elements:
     A permutation p takes x to x[p]; a matrix M takes η to M η.
 
     Raises:
-        ValueError: a row is no permutation, a matrix is singular or not finite, or there are more
-            than `LARGEST` products.
+        ValueError: a row is no permutation, a determinant is not ±1, or there are more than
+            `LARGEST` products.
     """
     _require_invertible(generators)
     found = {_key(_unit(generators)): _unit(generators)}
@@ -49,21 +48,19 @@ def closed(generators: Elements) -> Elements:
 
 def generating(group: Elements) -> Elements:
     """A few elements of a closed group whose products are all of it."""
-    chosen, size = group[:0], 1
+    chosen = _unit(group)[None]
+    known = {_key(chosen[0])}
     for element in group:
-        if size == len(group):
-            break
-        longer = np.concatenate([chosen, element[None]])
-        products = len(closed(longer))
-        if products > size:
-            chosen, size = longer, products
-    return chosen if len(chosen) else _unit(group)[None]
+        if _key(element) not in known:
+            chosen = np.concatenate([chosen, element[None]])
+            known = {_key(each) for each in closed(chosen)}
+    return chosen[1:] if len(chosen) > 1 else chosen
 
 
 def sublattice_permutations(
-    primitive_cell: Sequence[Sequence[float]],
-    basis: Sequence[Sequence[float]],
-    ordered_cell: Sequence[Sequence[int]],
+    primitive_cell: Float[np.ndarray, "3 3"],
+    basis: Float[np.ndarray, "basis 3"],
+    ordered_cell: Int[np.ndarray, "3 3"],
 ) -> Int[np.ndarray, "g s"]:
     """How the parent's space group permutes the sublattices of an ordered cell.
 
@@ -78,17 +75,14 @@ def sublattice_permutations(
         basis: positions of the primitive cell's sites in lattice vectors.
         ordered_cell: rows are the ordered cell's vectors in lattice vectors.
     """
-    cell, sites = np.array(primitive_cell, dtype=float), np.array(basis, dtype=float)
-    ordered = np.array(ordered_cell, dtype=np.int64)
-    inverse = np.linalg.inv(ordered)
-    cosets = _cosets(ordered)
+    inverse, cosets = np.linalg.inv(ordered_cell), _cosets(ordered_cell)
     permutations = []
-    for turn in _point_group(cell):
-        turned = ordered @ turn @ inverse
+    for turn in _point_group(primitive_cell):
+        turned = ordered_cell @ turn @ inverse
         if np.abs(turned - turned.round()).max() > SAME:
             continue
-        for shift in _shifts(turn, sites):
-            home = _landing(sites @ turn + shift, sites)
+        for shift in _shifts(turn, basis):
+            home = _landing(basis @ turn + shift, basis)
             for move in cosets:
                 image = [
                     b * len(cosets) + _coset_of(offset + cosets @ turn + move, cosets, inverse)
@@ -106,8 +100,11 @@ def _require_invertible(generators: Elements) -> None:
             raise ValueError(
                 f"`group` must hold permutations of 0 … {len(wanted) - 1}; {bad[0]} is none."
             )
-    elif not (np.isfinite(generators).all() and (abs(np.linalg.det(generators)) > SAME).all()):
-        raise ValueError("`group` must hold finite invertible matrices; one is not.")
+    elif not (abs(abs(np.linalg.det(generators)) - 1) < SAME).all():
+        raise ValueError(
+            "`group` must hold matrices of determinant ±1, as those of every finite group are; the "
+            f"determinants are {np.linalg.det(generators).tolist()}."
+        )
 
 
 def _unit(like: Elements) -> np.ndarray:
