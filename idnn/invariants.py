@@ -285,16 +285,12 @@ def _vectors(polynomials: Sequence[Polynomial], basis: list[Monomial]) -> np.nda
     Each is divided by the square root of its multinomial coefficient.
     """
     row = {e: i for i, e in enumerate(basis)}
-    weight = np.array([np.prod([_factorial(n) for n in e]) for e in basis]) ** 0.5
+    weight = np.array([math.prod(map(math.factorial, e)) for e in basis]) ** 0.5
     vectors = np.zeros((len(polynomials), len(basis)))
     for vector, polynomial in zip(vectors, polynomials, strict=True):
         for e, c in polynomial.items():
             vector[row[e]] = c
     return vectors * weight
-
-
-def _factorial(n: int) -> float:
-    return float(np.prod(np.arange(1, n + 1)))
 
 
 def _without_constant(polynomial: Polynomial) -> Polynomial:

@@ -28,33 +28,36 @@ def closed(generators: Elements) -> Elements:
             `LARGEST` products.
     """
     _require_invertible(generators)
-    found = {_key(_unit(generators)): _unit(generators)}
-    frontier = list(found.values())
-    while frontier:
-        new = {}
-        for element in frontier:
-            for image in _after(generators, element):
-                key = _key(image)
-                if key not in found and key not in new:
-                    new[key] = image
-        found |= new
-        frontier = list(new.values())
-        if len(found) > LARGEST:
-            raise ValueError(
-                f"`group` must be finite: its elements have more than {LARGEST} products."
-            )
-    return np.stack([found[key] for key in sorted(found)])
+    elements = np.stack([*_reached(generators)[0].values()])
+    rows = elements.reshape(len(elements), -1)
+    rows = rows if rows.dtype.kind in "iu" else (rows / SAME).round()
+    return elements[np.lexsort(rows.T[::-1])]
 
 
 def generating(group: Elements) -> Elements:
-    """A few elements of a closed group whose products are all of it."""
-    chosen = _unit(group)[None]
-    known = {_key(chosen[0])}
-    for element in group:
-        if _key(element) not in known:
-            chosen = np.concatenate([chosen, element[None]])
-            known = {_key(each) for each in closed(chosen)}
-    return chosen[1:] if len(chosen) > 1 else chosen
+    """Elements that are no products of those before them: their products are the whole group."""
+    used = _reached(group)[1]
+    return used if len(used) else _unit(group)[None]
+
+
+def _reached(generators: Elements) -> tuple[dict[bytes, np.ndarray], Elements]:
+    """Every product of the generators, and those that were needed."""
+    found, used = {_key(_unit(generators)): _unit(generators)}, generators[:0]
+    for generator in generators:
+        if _key(generator) in found:
+            continue
+        used = np.concatenate([used, generator[None]])
+        frontier = list(found.values())
+        while frontier:
+            images = [image for element in frontier for image in _after(used, element)]
+            new = {_key(image): image for image in images}
+            frontier = [image for key, image in new.items() if key not in found]
+            found |= {_key(image): image for image in frontier}
+            if len(found) > LARGEST:
+                raise ValueError(
+                    f"`group` must be finite: its elements have more than {LARGEST} products."
+                )
+    return found, used
 
 
 def sublattice_permutations(
@@ -100,10 +103,12 @@ def _require_invertible(generators: Elements) -> None:
             raise ValueError(
                 f"`group` must hold permutations of 0 … {len(wanted) - 1}; {bad[0]} is none."
             )
-    elif not (abs(abs(np.linalg.det(generators)) - 1) < SAME).all():
+    elif (
+        not np.isfinite(generators).all() or (abs(abs(np.linalg.det(generators)) - 1) > SAME).any()
+    ):
         raise ValueError(
-            "`group` must hold matrices of determinant ±1, as those of every finite group are; the "
-            f"determinants are {np.linalg.det(generators).tolist()}."
+            "`group` must hold matrices of determinant ±1, as those of every finite group are; "
+            f"these are not: {generators.tolist()!r:.200}."
         )
 
 
@@ -123,9 +128,9 @@ def _cleaned(matrices: np.ndarray) -> np.ndarray:
     return np.where(abs(matrices - whole) < 1e-12, whole + 0.0, matrices)
 
 
-def _key(element: np.ndarray) -> tuple[int, ...]:
+def _key(element: np.ndarray) -> bytes:
     scaled = element if element.ndim == 1 else (element / SAME).round()
-    return tuple(scaled.astype(np.int64).ravel().tolist())
+    return scaled.astype(np.int64).tobytes()
 
 
 def _point_group(cell: np.ndarray) -> list[Int[np.ndarray, "3 3"]]:
