@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from jaxtyping import Float, Int
 
@@ -215,6 +214,8 @@ def _reynolds_operators(group: np.ndarray) -> Iterator[np.ndarray]:
 
     (η^e) ∘ M is the product of (η^(e − uᵢ)) ∘ M and the linear form (Mη)ᵢ.
     """
+    from scipy import sparse  # a solver that loads a model runs without scipy
+
     elements, variables = group.shape[:2]
     lower, images = [(0,) * variables], sparse.csc_matrix(np.ones((1, elements)))
     degree = 0

@@ -44,6 +44,7 @@ GROUPS = {
         np.array([[[0.0, -1, 0], [1, 0, 0], [0, 0, -1]]])
     ),
     "cyclic permutations of three": closed(np.array([[[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]])),
+    "a third of a turn in oblique axes": closed(np.array([[[0.0, -1], [1, -1]]])),
     "nothing": np.eye(3)[None],
 }
 
@@ -161,7 +162,7 @@ def test_polynomials_that_change_are_named():
     terms = [
         *FCC_L12.invariants.terms(),
         {(0, 1, 1, 0): 1.0},
-        {(0, 0, 0, 2): 1e-6, (0, 2, 0, 0): 1},
+        {(0, 2, 0, 0): 1 + 1e-6, (0, 0, 2, 0): 1, (0, 0, 0, 2): 1},
     ]
     with pytest.raises(ValueError, match=r"numbers \[4, 5\] \(from 0\) do"):
         require_invariant(Polynomials.of(terms), FCC_L12.matrices.numpy())

@@ -50,6 +50,20 @@ def test_stretching_the_crystal_leaves_the_symmetry_that_it_keeps():
     assert len(sublattice_permutations(rhombic, ORIGIN, CUBIC)) == 4
 
 
+def test_operations_that_mix_sublattices_are_left_out():
+    """Four layers of a simple cubic crystal in turn: those of a square, whatever cubes allow."""
+    group = sublattice_permutations(np.eye(3), ORIGIN, np.diag([1, 1, 4]))
+    assert group.tolist() == BCC_D03.group.tolist()
+
+
+def test_the_group_does_not_depend_on_where_the_origin_is():
+    cell, basis = np.array(D019.primitive_cell), np.array(D019.basis)
+    moved = sublattice_permutations(
+        cell, np.add(basis, [0.1, 0.27, 0.4]), np.array(D019.ordered_cell)
+    )
+    np.testing.assert_array_equal(moved, of_crystal(D019))
+
+
 def test_the_basis_of_hcp_counts():
     """P6₃/mmc modulo the doubled lattice: twelve rotations at a site's height, four shifts."""
     group = of_crystal(D019)
