@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from jaxtyping import Float, Int
 
 from idnn.polynomials import Monomial, Polynomials, monomials, product
+from idnn.symmetry import closed
 
 DEPENDENT = 1e-8
 """Share of a polynomial, in the norm of `_vector`, outside the span of others below which it lies
 in it; rounding leaves 1e-13."""
 
-LARGEST_TABLE = 2_000_000
-"""Monomials of one degree times elements of the group beyond which no invariants are sought."""
+LARGEST_TABLE = 4_000_000
+"""Numbers in a table of the monomials of one degree by themselves, or by the elements of the group,
+beyond which no invariants are sought."""
 
 LARGEST_DENOMINATOR = 5040
 """Coefficients within 1e-9 of a fraction of at most this denominator are that fraction."""
@@ -48,11 +50,19 @@ def highest_degree(group: Float[np.ndarray, "g d d"], permuted: int | None = Non
     """A degree up to which some generators of the ring of invariants certainly lie.
 
     The order of the group (Noether 1915, doi:10.1007/BF01456821); where it permutes n variables,
-    max(n, n(n−1)/2) if that is less (Göbel 1995, doi:10.1006/jsco.1995.1017).
+    max(n, n(n−1)/2) (Göbel 1995, doi:10.1006/jsco.1995.1017); where its r reflections generate it,
+    r + 1, because d generators then have degrees with Σ(degree − 1) = r (Chevalley 1955,
+    doi:10.2307/2372597): the least of them.
     """
-    if permuted is None:
-        return len(group)
-    return min(len(group), max(permuted, permuted * (permuted - 1) // 2))
+    bounds = [len(group)]
+    if permuted is not None:
+        bounds.append(max(permuted, permuted * (permuted - 1) // 2))
+    unit = np.eye(group.shape[1])
+    rank = np.linalg.matrix_rank(group - unit, tol=1e-6)
+    reflections = group[rank == 1]
+    if len(closed(np.concatenate([unit[None], reflections]))) == len(group):
+        bounds.append(len(reflections) + 1)
+    return min(bounds)
 
 
 def fundamental_invariants(group: Float[np.ndarray, "g d d"], highest: int) -> Polynomials:
@@ -61,24 +71,23 @@ def fundamental_invariants(group: Float[np.ndarray, "g d d"], highest: int) -> P
     Degree by degree the Reynolds operator p ↦ ⟨p ∘ M⟩ is applied to each monomial, those of fewest
     terms and lowest powers first, and a result kept if it lies outside the span of the products of
     earlier ones, until there are as many as Molien's series says (Sturmfels 2008,
-    doi:10.1007/978-3-211-77417-5, algorithm 2.2.5). Ends sooner where d algebraically independent
-    invariants have degrees whose product is the order of the group: then they generate all (Kemper
-    1996, doi:10.1006/jabr.1996.0022).
+    doi:10.1007/978-3-211-77417-5, algorithm 2.2.5).
 
     Raises:
         ValueError: the group has too many elements or order parameters for `highest`.
     """
     variables = group.shape[1]
+    size = math.comb(variables + highest - 1, highest)
+    if size * max(size, len(group)) > LARGEST_TABLE:
+        raise ValueError(
+            f"`highest` is {highest}, where {len(group)} elements act on {size} monomials: too "
+            "many. Choose a lower degree, or supply the invariants."
+        )
     expected = molien_series(group, highest)
     found: list[Polynomial] = []
     reynolds = _reynolds_operators(group)
     for degree in range(1, highest + 1):
         basis = monomials(variables, degree)
-        if len(basis) * len(group) > LARGEST_TABLE:
-            raise ValueError(
-                f"`highest` must be below {degree}, where {len(group)} elements act on "
-                f"{len(basis)} monomials, or the invariants be given; it is {highest}."
-            )
         operator = next(reynolds)
         span = _Span(_vectors(_products(found, degree), basis))
         for candidate in _by_simplicity(operator, basis):
@@ -91,8 +100,6 @@ def fundamental_invariants(group: Float[np.ndarray, "g d d"], highest: int) -> P
                 f"{span.rank} independent invariants of degree {degree} were found where Molien's "
                 f"series says {expected[degree]}; are the matrices of `group` exact?"
             )
-        if _generate_all(found, variables, len(group)):
-            break
     return Polynomials.of(found)
 
 
@@ -113,6 +120,20 @@ def scaled(invariants: Polynomials, states: Float[np.ndarray, "sample d"]) -> Po
         constant = (0,) * invariants.variables
         rows.append(row | {constant: _clean(-factor * middle)} if middle else row)
     return Polynomials.of(rows)
+
+
+def independent(invariants: Polynomials) -> bool:
+    """Whether their gradients span all d directions at a generic point.
+
+    Otherwise a continuum of states shares the same invariants.
+    """
+    eta = torch.rand(
+        invariants.variables, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    jacobian = invariants.jacobian(eta)
+    size = jacobian.norm(dim=1, keepdim=True)
+    rows = (jacobian / size)[size[:, 0] > 0]
+    return int(torch.linalg.matrix_rank(rows, rtol=DEPENDENT)) == invariants.variables
 
 
 def require_invariant(invariants: Polynomials, generators: Float[np.ndarray, "g d d"]) -> None:
@@ -193,6 +214,8 @@ def _reynolds_operators(group: np.ndarray) -> Iterator[np.ndarray]:
 
     (η^e) ∘ M is the product of (η^(e − uᵢ)) ∘ M and the linear form (Mη)ᵢ.
     """
+    from scipy import sparse  # a solver that loads a model runs without scipy
+
     elements, variables = group.shape[:2]
     lower, images = [(0,) * variables], sparse.csc_matrix(np.ones((1, elements)))
     degree = 0
@@ -263,7 +286,7 @@ def _vectors(polynomials: Sequence[Polynomial], basis: list[Monomial]) -> np.nda
     Each is divided by the square root of its multinomial coefficient.
     """
     row = {e: i for i, e in enumerate(basis)}
-    weight = np.array([np.prod([_factorial(n) for n in e]) for e in basis]) ** 0.5
+    weight = np.array([math.prod(map(math.factorial, e)) for e in basis]) ** 0.5
     vectors = np.zeros((len(polynomials), len(basis)))
     for vector, polynomial in zip(vectors, polynomials, strict=True):
         for e, c in polynomial.items():
@@ -271,30 +294,5 @@ def _vectors(polynomials: Sequence[Polynomial], basis: list[Monomial]) -> np.nda
     return vectors * weight
 
 
-def _factorial(n: int) -> float:
-    return float(np.prod(np.arange(1, n + 1)))
-
-
 def _without_constant(polynomial: Polynomial) -> Polynomial:
     return {e: c for e, c in polynomial.items() if sum(e)}
-
-
-def _generate_all(found: Sequence[Polynomial], variables: int, order: int) -> bool:
-    if len(found) != variables:
-        return False
-    degrees = [max(map(sum, p)) for p in found]
-    return int(np.prod(degrees)) == order and independent(Polynomials.of(found))
-
-
-def independent(invariants: Polynomials) -> bool:
-    """Whether their gradients span all d directions at a generic point.
-
-    Otherwise a continuum of states shares the same invariants.
-    """
-    eta = torch.rand(
-        invariants.variables, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-    jacobian = invariants.jacobian(eta)
-    size = jacobian.norm(dim=1, keepdim=True)
-    rows = (jacobian / size)[size[:, 0] > 0]
-    return int(torch.linalg.matrix_rank(rows, rtol=DEPENDENT)) == invariants.variables

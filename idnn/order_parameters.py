@@ -74,8 +74,7 @@ class System:
             raise ValueError(f"`q` must have independent rows; it is {self.q.tolist()}.")
         size = (None, s) if self.group.ndim == 2 else (None, d, d)
         require_shape("group", self.group, size)
-        group = torch.from_numpy(closed(self.group.numpy()))
-        object.__setattr__(self, "group", group)
+        object.__setattr__(self, "group", torch.from_numpy(closed(self.group.numpy())))
         self._require_symmetric()
         if self.supplied is not None:
             self._require_fit(self.supplied)
@@ -103,7 +102,7 @@ class System:
         return {
             "name": self.name,
             "q": self.q.tolist(),
-            "group": generating(self.group.numpy()).tolist(),
+            "group": self.generators.tolist(),
             "ordered_cell": [list(row) for row in self.ordered_cell],
             "prototypes": {name: list(x) for name, x in self.prototypes.items()},
             "primitive_cell": [list(row) for row in self.primitive_cell],
@@ -136,9 +135,17 @@ class System:
     @cached_property
     def matrices(self) -> Float[Tensor, "g d d"]:
         """The group acting on η."""
-        if self.group.ndim == 3:
-            return self.group.double()
-        permuted = torch.eye(self.q.shape[1], dtype=torch.float64)[self.group.long()]
+        return self._acting(self.group)
+
+    @cached_property
+    def generators(self) -> Int[Tensor, "_ s"] | Float[Tensor, "_ d d"]:
+        """A few elements whose products are the group."""
+        return torch.from_numpy(generating(self.group.numpy()))
+
+    def _acting(self, elements: Tensor) -> Tensor:
+        if elements.ndim == 3:
+            return elements.double()
+        permuted = torch.eye(self.q.shape[1], dtype=torch.float64)[elements.long()]
         matrices = self.q.double() @ permuted @ self.q_inverse
         whole = matrices.round()  # what lies on an axis stays there exactly
         return torch.where((matrices - whole).abs() < 1e-12, whole, matrices)
@@ -205,10 +212,11 @@ class System:
 
     def _require_symmetric(self) -> None:
         """The group permutes the site fractions and the faces of the domain."""
-        q, turns = self.q.double(), self.matrices
+        q, elements = self.q.double(), self.generators
+        turns = self._acting(elements)
         fractions = [same_rows(q.T, (turn @ q).T) for turn in turns]
-        if self.group.ndim == 2:
-            leak = turns @ q - q @ torch.eye(q.shape[1], dtype=torch.float64)[self.group.long()]
+        if elements.ndim == 2:
+            leak = turns @ q - q @ torch.eye(q.shape[1], dtype=torch.float64)[elements.long()]
             fractions = [bool(each.abs().max() < 1e-9) for each in leak]
         rules = {
             "permute the site fractions that `q` makes order parameters of": fractions,
@@ -216,7 +224,7 @@ class System:
         }
         for rule, kept in rules.items():
             if not all(kept):
-                element = self.group[kept.index(False)].tolist()
+                element = elements[kept.index(False)].tolist()
                 raise ValueError(f"`group` must {rule}; this element does not: {element}.")
 
     def _require_fit(self, invariants: Polynomials) -> None:
@@ -225,16 +233,15 @@ class System:
                 f"`supplied` must be polynomials of {self.dimension} order parameters; they have "
                 f"{invariants.variables} variables. Leave them out to have them found."
             )
-        matrices = self.matrices.numpy()
-        require_invariant(invariants, matrices)
+        require_invariant(invariants, self._acting(self.generators).numpy())
         if not independent(invariants):
             raise ValueError(
                 f"`supplied` must contain {self.dimension} independent invariants; there are fewer."
             )
-        require_complete(invariants, matrices, invariants.degree)
+        require_complete(invariants, self.matrices.numpy(), invariants.degree)
 
 
-def system_from(entries: Mapping[str, Any]) -> System:
+def system_from(entries: Any) -> System:  # noqa: ANN401
     """The system whose `entries` these are.
 
     Raises:
@@ -258,8 +265,9 @@ def system_from(entries: Mapping[str, Any]) -> System:
             primitive_cell=_rows(entries["primitive_cell"]),
             basis=_rows(entries["basis"]),
             supplied=given and Polynomials(_rows(given["exponents"]), _rows(given["coefficients"])),
-            domain=domain
-            and Polytope(
+            domain=None
+            if domain is None
+            else Polytope(
                 torch.tensor(domain["matrix"], dtype=torch.float64),
                 torch.tensor(domain["bound"], dtype=torch.float64),
             ),

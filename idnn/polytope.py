@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.optimize import linprog
 from torch import Tensor
 
 from idnn.checks import require_finite, require_shape
@@ -37,13 +36,17 @@ class Polytope:
         return (eta @ self.matrix.T.to(eta) <= self.bound.to(eta)).all(-1)
 
     def corners(self, count: int) -> Float[Tensor, "sample d"]:
-        """Those that lie farthest in `count` random directions.
+        """Those that lie farthest along each axis, both ways, and in `count` random directions.
 
         Raises:
             ValueError: the polytope is empty or unbounded.
         """
         found = []
-        for direction in np.random.default_rng(0).normal(size=(count, self.matrix.shape[1])):
+        from scipy.optimize import linprog  # a solver that loads a model runs without scipy
+
+        axes = np.eye(self.matrix.shape[1])
+        others = np.random.default_rng(0).normal(size=(count, len(axes)))
+        for direction in np.concatenate([axes, -axes, others]):
             result = linprog(
                 -direction, A_ub=self.matrix.numpy(), b_ub=self.bound.numpy(), bounds=(None, None)
             )
@@ -54,10 +57,12 @@ class Polytope:
 
     def kept_by(self, turns: Float[Tensor, "g d d"]) -> list[bool]:
         """Whether each matrix maps the faces onto each other."""
-        faces = torch.cat([self.matrix, self.bound[:, None]], 1)
-        faces = faces / self.matrix.norm(dim=1, keepdim=True)
-        bound = faces[:, -1:]
-        return [same_rows(faces, torch.cat([faces[:, :-1] @ turn, bound], 1)) for turn in turns]
+        faces = self._faces(self.matrix)
+        return [same_rows(faces, self._faces(self.matrix @ turn)) for turn in turns]
+
+    def _faces(self, matrix: Tensor) -> Tensor:
+        """Unit normals, and the distance from the origin."""
+        return torch.cat([matrix, self.bound[:, None]], 1) / matrix.norm(dim=1, keepdim=True)
 
 
 def same_rows(a: Tensor, b: Tensor) -> bool:

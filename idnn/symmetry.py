@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import TypeAlias
 
@@ -25,45 +24,46 @@ def closed(generators: Elements) -> Elements:
     A permutation p takes x to x[p]; a matrix M takes η to M η.
 
     Raises:
-        ValueError: a row is no permutation, a matrix is singular or not finite, or there are more
-            than `LARGEST` products.
+        ValueError: a row is no permutation, a determinant is not ±1, or there are more than
+            `LARGEST` products.
     """
     _require_invertible(generators)
-    found = {_key(_unit(generators)): _unit(generators)}
-    frontier = list(found.values())
-    while frontier:
-        new = {}
-        for element in frontier:
-            for image in _after(generators, element):
-                key = _key(image)
-                if key not in found and key not in new:
-                    new[key] = image
-        found |= new
-        frontier = list(new.values())
-        if len(found) > LARGEST:
-            raise ValueError(
-                f"`group` must be finite: its elements have more than {LARGEST} products."
-            )
-    return np.stack([found[key] for key in sorted(found)])
+    elements = np.stack([*_reached(generators)[0].values()])
+    rows = elements.reshape(len(elements), -1)
+    rows = rows if rows.dtype.kind in "iu" else (rows / SAME).round()
+    return elements[np.lexsort(rows.T[::-1])]
 
 
 def generating(group: Elements) -> Elements:
-    """A few elements of a closed group whose products are all of it."""
-    chosen, size = group[:0], 1
-    for element in group:
-        if size == len(group):
-            break
-        longer = np.concatenate([chosen, element[None]])
-        products = len(closed(longer))
-        if products > size:
-            chosen, size = longer, products
-    return chosen if len(chosen) else _unit(group)[None]
+    """Elements that are no products of those before them: their products are the whole group."""
+    used = _reached(group)[1]
+    return used if len(used) else _unit(group)[None]
+
+
+def _reached(generators: Elements) -> tuple[dict[bytes, np.ndarray], Elements]:
+    """Every product of the generators, and those that were needed."""
+    found, used = {_key(_unit(generators)): _unit(generators)}, generators[:0]
+    for generator in generators:
+        if _key(generator) in found:
+            continue
+        used = np.concatenate([used, generator[None]])
+        frontier = list(found.values())
+        while frontier:
+            images = [image for element in frontier for image in _after(used, element)]
+            new = {_key(image): image for image in images}
+            frontier = [image for key, image in new.items() if key not in found]
+            found |= {_key(image): image for image in frontier}
+            if len(found) > LARGEST:
+                raise ValueError(
+                    f"`group` must be finite: its elements have more than {LARGEST} products."
+                )
+    return found, used
 
 
 def sublattice_permutations(
-    primitive_cell: Sequence[Sequence[float]],
-    basis: Sequence[Sequence[float]],
-    ordered_cell: Sequence[Sequence[int]],
+    primitive_cell: Float[np.ndarray, "3 3"],
+    basis: Float[np.ndarray, "basis 3"],
+    ordered_cell: Int[np.ndarray, "3 3"],
 ) -> Int[np.ndarray, "g s"]:
     """How the parent's space group permutes the sublattices of an ordered cell.
 
@@ -78,17 +78,14 @@ def sublattice_permutations(
         basis: positions of the primitive cell's sites in lattice vectors.
         ordered_cell: rows are the ordered cell's vectors in lattice vectors.
     """
-    cell, sites = np.array(primitive_cell, dtype=float), np.array(basis, dtype=float)
-    ordered = np.array(ordered_cell, dtype=np.int64)
-    inverse = np.linalg.inv(ordered)
-    cosets = _cosets(ordered)
+    inverse, cosets = np.linalg.inv(ordered_cell), _cosets(ordered_cell)
     permutations = []
-    for turn in _point_group(cell):
-        turned = ordered @ turn @ inverse
+    for turn in _point_group(primitive_cell):
+        turned = ordered_cell @ turn @ inverse
         if np.abs(turned - turned.round()).max() > SAME:
             continue
-        for shift in _shifts(turn, sites):
-            home = _landing(sites @ turn + shift, sites)
+        for shift in _shifts(turn, basis):
+            home = _landing(basis @ turn + shift, basis)
             for move in cosets:
                 image = [
                     b * len(cosets) + _coset_of(offset + cosets @ turn + move, cosets, inverse)
@@ -106,8 +103,13 @@ def _require_invertible(generators: Elements) -> None:
             raise ValueError(
                 f"`group` must hold permutations of 0 … {len(wanted) - 1}; {bad[0]} is none."
             )
-    elif not (np.isfinite(generators).all() and (abs(np.linalg.det(generators)) > SAME).all()):
-        raise ValueError("`group` must hold finite invertible matrices; one is not.")
+    elif (
+        not np.isfinite(generators).all() or (abs(abs(np.linalg.det(generators)) - 1) > SAME).any()
+    ):
+        raise ValueError(
+            "`group` must hold matrices of determinant ±1, as those of every finite group are; "
+            f"these are not: {generators.tolist()!r:.200}."
+        )
 
 
 def _unit(like: Elements) -> np.ndarray:
@@ -126,9 +128,9 @@ def _cleaned(matrices: np.ndarray) -> np.ndarray:
     return np.where(abs(matrices - whole) < 1e-12, whole + 0.0, matrices)
 
 
-def _key(element: np.ndarray) -> tuple[int, ...]:
+def _key(element: np.ndarray) -> bytes:
     scaled = element if element.ndim == 1 else (element / SAME).round()
-    return tuple(scaled.astype(np.int64).ravel().tolist())
+    return scaled.astype(np.int64).tobytes()
 
 
 def _point_group(cell: np.ndarray) -> list[Int[np.ndarray, "3 3"]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from idnn.checkpoint import FORMAT, BadModelFile, load, read_header, save_network
 from idnn.network import IntegrableNetwork, NetworkSettings
-from idnn.order_parameters import FCC_L12
+from idnn.order_parameters import BCC_D03, FCC_L12
 
 SHAPE = NetworkSettings(widths=(5, 3), activation="softplus", floor=2e-3)
 
@@ -46,14 +47,14 @@ def test_a_model_comes_back_bit_for_bit(network, path):
         assert torch.equal(again.gradients(eta), network.gradients(eta))
     assert again.settings == SHAPE
     assert again.temperature == 973.0
-    assert again.system is FCC_L12
+    assert again.system == FCC_L12
     assert not any(p.requires_grad for p in again.parameters())
 
 
 def test_the_header_says_what_the_model_is(path):
     header = read_header(path)
     assert header["format"] == FORMAT
-    assert (header["system"], header["units"]) == ("fcc-L12", "eV/site")
+    assert (header["system"], header["units"]) == (FCC_L12.entries(), "eV/site")
     assert (header["data_hash"], header["notes"]) == ("abc", {"campaign": "test"})
     assert set(header["versions"]) == {"scalebridge", "torch"}
 
@@ -116,10 +117,40 @@ def test_weights_that_are_not_finite_are_refused(network, path, value):
         load(path)
 
 
-@pytest.mark.parametrize("system", ["bcc-B2", ["fcc-L12"], 7])
-def test_an_unknown_system_is_refused(network, path, system):
-    with pytest.raises(BadModelFile, match=r"is of system .*; known are \['fcc-L12'\]"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("fcc-L12", "must have the entries"),
+        (dict(q=[[0.25] * 4] * 4), "`q` must have independent rows"),
+        (dict(group=[[0, 0, 1, 2]]), "permutations"),
+        (dict(group="import os"), "of the wrong kind"),
+        (dict(invariants=dict(exponents=[[1, 0, 0, 0]], coefficients=[[1.0]])), "4 independent"),
+        (dict(invariants=BCC_D03.entries()["invariants"]), r"numbers \[1, 2, 4\] \(from 0\) do"),
+    ],
+)
+def test_a_system_that_is_none_is_refused(network, path, change, message):
+    system = change if isinstance(change, str) else FCC_L12.entries() | change
+    with pytest.raises(BadModelFile, match=message):
         load(rewritten(path, network, system=system))
+
+
+def test_a_format_of_old_is_refused_with_what_to_do(network, path):
+    with pytest.raises(BadModelFile, match=r"has format 'scalebridge-free-energy-1'; .* Run the"):
+        load(rewritten(path, network, format="scalebridge-free-energy-1", system="fcc-L12"))
+
+
+def test_a_system_of_the_users_own_comes_with_its_model(tmp_path):
+    """Also one whose name is that of another."""
+    own = replace(BCC_D03, name="fcc-L12", supplied=None)
+    network = IntegrableNetwork(own, 500.0, SHAPE)
+    save_network(network, tmp_path / "own", data_hash="abc")
+    again = load(tmp_path / "own")
+    assert again.system == own != FCC_L12
+    eta = own.order_parameters(
+        torch.rand(9, 4, generator=torch.Generator().manual_seed(1)).double()
+    )
+    with torch.no_grad():
+        assert torch.equal(again.gradients(eta), network.gradients(eta))
 
 
 def test_a_header_without_an_entry_is_refused(network, path):

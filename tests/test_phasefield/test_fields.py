@@ -42,7 +42,7 @@ def test_a_learned_energy_carries_its_system_and_hashes(tmp_path):
     eta = torch.tensor([[0.2, 0.05, 0.05, 0.05]], dtype=torch.float64)
     whole = load_energy(tmp_path / "model.safetensors")
     members = [load_energy(tmp_path / "model.safetensors", member=i).f(eta) for i in range(3)]
-    assert whole.system is FCC_L12
+    assert whole.system == FCC_L12
     assert whole.data_hash == "abc"
     assert len(whole.sha256) == 64
     torch.testing.assert_close(whole.f(eta), torch.stack(members).mean(0))

@@ -115,7 +115,7 @@ def test_what_only_says_how_long_to_go_on_is_no_part_of_the_identity(read, old, 
         (
             "cells",
             'system = "L21"\ncells',
-            "`ensemble.system` must be one of ['fcc-L12']; it is 'L21'",
+            "`ensemble.system` must be one of ['bcc-B2', 'bcc-D03', 'fcc-L12']; it is 'L21'",
         ),
         ("cells = [3]", "cells = [0]", "`ensemble.cells.0`: input should be greater than or equal"),
         ("cells = [3]", "cells = []", "`ensemble.cells`: list should have at least 1 item"),
