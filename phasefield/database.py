@@ -115,8 +115,8 @@ def _require_sublattices(
             f"`path` must give {model.name} sublattices in the ratio {ratios}; "
             f"they are {model.sublattices}."
         )
-    constituents = model.constituents or ()
-    names = set.intersection(*({str(one) for one in each} for each in constituents[own]))
+    constituents = (model.constituents or [])[own]
+    names = set.intersection(*({str(one) for one in each} for each in constituents))
     if not set(elements) <= names or len(set(elements)) < 2:
         raise ValueError(
             f"`elements` must be two of those that {model.name} has on all of its sublattices, "

@@ -99,9 +99,12 @@ class Magnetism:
 
     def _folded(self, polynomial: Polynomial, x: Tensor) -> tuple[Tensor, Tensor]:
         """The polynomial and its slope, divided by the antiferromagnetic factor below zero."""
-        value = _value(polynomial, x)
-        scale = torch.where(value >= 0, 1.0, 1 / self.antiferromagnetic_factor).to(x)
-        return scale * value, scale * _value(polynomial.deriv(), x)
+        value, slope = _value(polynomial, x), _value(polynomial.deriv(), x)
+        factor = self.antiferromagnetic_factor
+        positive = value >= 0
+        return torch.where(positive, value, value / factor), torch.where(
+            positive, slope, slope / factor
+        )
 
     def _order(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """g and ∂g/∂u at u = 1/τ, which unlike τ is finite where there is no magnetism."""
