@@ -1,6 +1,5 @@
 """The free energy read from a CALPHAD database is pycalphad's, on four sublattices."""
 
-import re
 import warnings
 from itertools import product
 
@@ -18,7 +17,6 @@ from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV, EV_PER_SITE_IN_J_PER_MOL
 from phasefield.calphad import OrderedFcc, default_database
 from phasefield.database import Parameters
-from phasefield.ordered_fcc import Magnetism
 
 TEMPERATURES = (300.0, 600.0, 640.0, 800.0, 973.0, 1000.0, 1273.0, 1473.0)
 """Magnetic up to 633 K and beyond it."""
@@ -279,151 +277,3 @@ def test_it_is_a_free_energy_of_any_batch_and_device(fcc):
     for result in (f(elsewhere), f.gradient(elsewhere), f.hessian(elsewhere), f.energy(elsewhere)):
         assert result.device.type == "meta"
         assert result.dtype == torch.float64
-
-
-def magnetism(temperature, curie, moment=0.52):
-    return Magnetism(temperature, Polynomial(curie), Polynomial([moment]), 0.28, -3.0)
-
-
-def test_magnetic_order_takes_all_of_the_moments_entropy_at_low_temperature():
-    x = torch.tensor([0.3], dtype=torch.float64)
-    # k ln(1 + β), less the linear term's own constant energy; τ³ has vanished at 0.01.
-    low = magnetism(6.0, [600.0])
-    entropy = (low.energy(x) - low(x)) / 6.0
-    assert float(entropy) == pytest.approx(-BOLTZMANN_EV * np.log(1.52), rel=1e-5)
-
-
-def test_magnetic_order_sets_in_without_a_jump_of_free_energy_or_enthalpy():
-    x = torch.tensor([0.3], dtype=torch.float64)
-    below, above = magnetism(600 * (1 - 1e-9), [600.0]), magnetism(600 * (1 + 1e-9), [600.0])
-    torch.testing.assert_close(below(x), above(x), rtol=1e-7, atol=0)
-    # The heat capacity is finite: 1e-9 of the temperature changes the enthalpy by 1e-8 of itself.
-    torch.testing.assert_close(below.energy(x), above.energy(x), rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize("temperature", [150.0, 250.0, 900.0])
-def test_a_negative_curie_temperature_is_minus_three_neel_temperatures(temperature):
-    x = torch.linspace(0, 1, 7, dtype=torch.float64).requires_grad_()
-    ferro, antiferro = magnetism(temperature, [200, 50]), magnetism(temperature, [-600, -150])
-    for one in ("__call__", "gradient", "energy"):
-        expected = getattr(ferro, one)(x)
-        torch.testing.assert_close(getattr(antiferro, one)(x), expected, rtol=1e-14, atol=0)
-    slope = torch.autograd.grad(antiferro(x).sum(), x)[0]
-    torch.testing.assert_close(antiferro.gradient(x), slope, rtol=1e-12, atol=0)
-
-
-def edited(tmp_path, pattern, replacement):
-    """The database with one passage changed."""
-    text = default_database().read_text(encoding="utf-8")
-    text, count = re.subn(pattern, replacement, text)
-    assert count == 1, pattern
-    path = tmp_path / "edited.tdb"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-ADDED = r"PARAMETER G\(FCC_L12,AL:AL:VA;0\)"
-"""Before this passage new ones are added."""
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement", "message"),
-    [
-        ("DIS_PART FCC_A1 ,,,!", "MAGNETIC  -3.0  .28 !", "a disordered part .* it is none"),
-        (r"FCC_L12  %\*\+  3 .75   .25", "FCC_L12  %*+  3 .5   .5", r"ratio \(0.75, 0.25\)"),
-        ("FCC_A1 MAGNETIC  -3.0", "FCC_A1 MAGNETIC  0.0", "Inden, Hillert and Jarl"),
-        (
-            ADDED,
-            r"PARAMETER G(FCC_L12,AL,NI:AL,NI:VA;0) 298.15 -9; 6000 N!\n \g<0>",
-            r"holds G\(FCC_L12,AL,NI:AL,NI;0\)",
-        ),
-        (
-            ADDED,
-            r"PARAMETER TC(FCC_L12,NI:AL:VA;0) 298.15 9; 6000 N!\n \g<0>",
-            r"types G; it holds TC\(FCC_L12,NI:AL;0\)",
-        ),
-        (
-            ADDED,
-            r"PARAMETER G(FCC_L12,AL:AL:VA;0) 298.15 9; 6000 N!\n \g<0>",
-            r"give G\(FCC_L12,AL:AL;0\) once; it does so twice",
-        ),
-        (
-            ADDED,
-            r"PARAMETER L(FCC_A1,AL,NI:VA;1) 298.15 9; 6000 N!\n \g<0>",
-            r"give G\(FCC_A1,AL,NI;1\) once; it does so twice",
-        ),
-    ],
-)
-def test_a_database_it_cannot_hold_is_refused(tmp_path, pattern, replacement, message):
-    path = edited(tmp_path, pattern, replacement)
-    with pytest.raises(ValueError, match=message):
-        OrderedFcc.from_database(path, ("NI", "AL"))
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement", "message"),
-    [
-        (
-            r"(AL,NI:AL:VA;1\)  2.98150E\+02  \+).5\*ALNI3#",
-            r"\g<1>.6*ALNI3#",
-            r"four equal sublattices: .* G\(FCC_L12,AL,NI:AL;1\) would be",
-        ),
-        (
-            ADDED,
-            r"PARAMETER G(FCC_L12,AL:AL,NI:VA;2) 298.15 9*T; 6000 N!\n \g<0>",
-            r"G\(FCC_L12,AL:AL,NI;2\) would be 0 J/mol; it is 9000",
-        ),
-        (
-            r"TC\(FCC_A1,NI:VA;0\)  2.98150E\+02  633",
-            "TC(FCC_A1,NI:VA;0)  2.98150E+02  633-.01*T",
-            r"TC\(FCC_A1,NI;0\) must not depend on T",
-        ),
-        ("FUNCTION UNTIER", "FUNCTION TWOTHIRD", "function of UNTIER, which the database does not"),
-    ],
-)
-def test_parameters_it_cannot_hold_are_refused(tmp_path, pattern, replacement, message):
-    fcc = OrderedFcc.from_database(edited(tmp_path, pattern, replacement), ("NI", "AL"))
-    with pytest.raises(ValueError, match=message):
-        fcc.at(1000.0)
-
-
-def test_parameters_of_other_elements_are_left_aside(fcc, tmp_path):
-    more = (
-        "PARAMETER G(FCC_L12,CR:AL,NI:VA;0) 298.15 9; 6000 N!\n"
-        " PARAMETER G(FCC_L12,NI:AL,NI:CR;0) 298.15 9; 6000 N!"
-    )
-    path = edited(tmp_path, ADDED, rf"{more}\n \g<0>")
-    eta = sobol_states(10, seed=9)
-    found = OrderedFcc.from_database(path, ("NI", "AL")).at(1000.0)(eta)
-    torch.testing.assert_close(found, fcc.at(1000.0)(eta), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("elements", [("NI", "CU"), ("NI", "NI"), ("NI", "VA")])
-def test_elements_that_the_phase_lacks_are_refused(elements):
-    with pytest.raises(ValueError, match=f"AL, NI; they are {', '.join(elements)}"):
-        OrderedFcc.from_database(default_database(), elements)
-
-
-def test_a_database_without_the_phase_is_refused():
-    path = default_database().with_name("alzn_mey.tdb")
-    with pytest.raises(ValueError, match=r"phase FCC_L12; alzn_mey\.tdb holds FCC_A1, HCP_A3"):
-        OrderedFcc.from_database(path, ("AL", "ZN"))
-
-
-def test_a_missing_database_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.tdb"):
-        OrderedFcc.from_database(tmp_path / "none.tdb", ("NI", "AL"))
-
-
-@pytest.mark.parametrize(
-    ("temperature", "message"),
-    [
-        (0.0, "`temperature` must be finite and positive"),
-        (float("nan"), "`temperature` must be finite and positive"),
-        (200.0, r"the database defines G\(FCC_A1,.*at 200 K it does not: .*298.15 <= T"),
-        (6000.0, "at 6000 K it does not"),
-    ],
-)
-def test_a_temperature_without_parameters_is_refused(fcc, temperature, message):
-    with pytest.raises(ValueError, match=message):
-        fcc.at(temperature)
