@@ -1,0 +1,152 @@
+"""Parameters of the phases in CALPHAD databases, and their values at a temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pycalphad import Database
+from pycalphad import variables as v
+from pycalphad.io.database import Phase
+from symengine import Basic, Piecewise
+
+Key = tuple[str, str, int]
+"""A parameter's type, its constituents as a database writes them (`AL,NI:*`), and its order."""
+
+Numbers = Mapping[Key, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """The parameters of one phase between two elements.
+
+    Attributes:
+        phase: its name.
+        expressions: of T and of the database's functions; J per mole of atoms, T_C in K, β in
+            Bohr magnetons. Interstitial sublattices, all vacant, are left out of the keys.
+        functions: the database's functions of T by name.
+        hints: what the database says about the model of the phase.
+    """
+
+    phase: str
+    expressions: Mapping[Key, Basic]
+    functions: Mapping[str, Basic]
+    hints: Mapping[str, Any]
+
+    def at(self, temperature: float) -> tuple[Numbers, Numbers]:
+        """The parameters g at a temperature, and their enthalpies g − T ∂g/∂T.
+
+        Raises:
+            ValueError: where one is not defined at this temperature, or not a function of T alone.
+        """
+        free, heat = {}, {}
+        for key, expression in self.expressions.items():
+            try:
+                g = _in_force(expression, temperature, self.functions)
+            except LookupError as error:
+                raise ValueError(
+                    f"`temperature` must be one for which the database defines {self.name(key)}; "
+                    f"at {temperature:g} K it does not: it is {error.args[0]}."
+                ) from error
+            free[key] = float(g.xreplace({v.T: temperature}))
+            heat[key] = free[key] - temperature * float(g.diff(v.T).xreplace({v.T: temperature}))
+        return free, heat
+
+    def name(self, key: Key) -> str:
+        """A parameter as a database writes it."""
+        kind, sites, order = key
+        return f"{kind}({self.phase},{sites};{order})"
+
+
+def read_parameters(
+    database: Database,
+    phase: str,
+    elements: tuple[str, str],
+    ratios: tuple[float, ...],
+    kinds: tuple[str, ...],
+) -> Parameters:
+    """The parameters of a phase on its first sublattices, the others being vacant.
+
+    Args:
+        database: as pycalphad reads it.
+        phase: name of one of its phases.
+        elements: parameters with any other element are left aside.
+        ratios: numbers of sites of the first sublattices, per atom.
+        kinds: types of parameters the caller can use; L is read as G.
+
+    Raises:
+        ValueError: the phase has other sublattices, lacks an element, or has a parameter that is
+            of another type, given twice, or neither an end member nor an interaction on one
+            sublattice.
+    """
+    model = database.phases[phase]
+    _require_sublattices(model, elements, ratios)
+    functions = {str(name): function for name, function in database.symbols.items()}
+    expressions: dict[Key, Basic] = {}
+    found = Parameters(phase, expressions, functions, model.model_hints)
+    held = _sites(elements, len(ratios))
+    for entry in database.search(lambda parameter: parameter["phase_name"] == phase):
+        array = [sorted(map(str, one)) for one in entry["constituent_array"]]
+        own, others = array[: len(ratios)], array[len(ratios) :]
+        foreign = {name for one in own for name in one} - {*elements, "*"}
+        if foreign or any(one not in (["VA"], ["*"]) for one in others):
+            continue
+        kind = "G" if entry["parameter_type"] == "L" else entry["parameter_type"]
+        key = (kind, ":".join(map(",".join, own)), entry["parameter_order"])
+        if kind not in kinds or key[1] not in held:
+            raise ValueError(
+                f"`path` must hold end members and interactions on one sublattice alone, of the "
+                f"types {', '.join(kinds)}; it holds {found.name(key)}."
+            )
+        if key in expressions:
+            raise ValueError(f"`path` must give {found.name(key)} once; it does so twice.")
+        expressions[key] = entry["parameter"]
+    return found
+
+
+def _require_sublattices(
+    model: Phase, elements: tuple[str, str], ratios: tuple[float, ...]
+) -> None:
+    own = slice(len(ratios))
+    if model.sublattices[own] != ratios:
+        raise ValueError(
+            f"`path` must give {model.name} sublattices in the ratio {ratios}; "
+            f"they are {model.sublattices}."
+        )
+    constituents = (model.constituents or [])[own]
+    names = set.intersection(*({str(one) for one in each} for each in constituents))
+    if not set(elements) <= names or len(set(elements)) < 2:
+        raise ValueError(
+            f"`elements` must be two of those that {model.name} has on all of its sublattices, "
+            f"{', '.join(sorted(names))}; they are {', '.join(elements)}."
+        )
+
+
+def _sites(elements: tuple[str, str], count: int) -> set[str]:
+    """End members, and one sublattice with both elements beside others with one or any."""
+    found = {":".join(one) for one in product(elements, repeat=count)}
+    for others in product((*elements, "*"), repeat=count - 1):
+        for i in range(count):
+            found.add(":".join((*others[:i], ",".join(sorted(elements)), *others[i:])))
+    return found
+
+
+def _in_force(expression: Basic, temperature: float, functions: Mapping[str, Basic]) -> Basic:
+    """The expression in T alone that a parameter is at a temperature."""
+    if isinstance(expression, Piecewise):
+        pieces = zip(expression.args[::2], expression.args[1::2], strict=True)
+        # For all other temperatures pycalphad adds a piece that is zero, without a rule.
+        limited = [(g, rule) for g, rule in pieces if rule.free_symbols]
+        within = [g for g, rule in limited if rule.xreplace({v.T: temperature})]
+        if not within:
+            raise LookupError(f"known for {', '.join(str(rule) for _, rule in limited)}")
+        expression = within[0]
+    names = expression.free_symbols - {v.T}
+    missing = [name for name in map(str, names) if name not in functions]
+    if missing:
+        raise LookupError(f"a function of {missing[0]}, which the database does not define")
+    return expression.xreplace(
+        {name: _in_force(functions[str(name)], temperature, functions) for name in names}
+    )
