@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import reduce
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -86,6 +86,11 @@ def test_a_perfect_order_has_the_energy_of_its_ordering(name):
     )
     # Defects on 2e-8 of the sites cost some 0.5 eV each.
     assert float(found) == pytest.approx(EXPANSION.predict([ordering])[0], abs=1e-7)
+
+
+def nickel_aluminium():
+    """Nearest-neighbour interactions from first principles."""
+    return expansion_from([PAIR, TRIANGLE, TETRAHEDRON], [0.0, 0.0707, 0.0119, -0.0235])
 
 
 def second_cumulant(expansion, x):
@@ -258,12 +263,12 @@ def test_the_fcc_antiferromagnet_orders_to_l1_2_where_the_tetrahedron_approximat
 
 
 def test_it_converges_at_every_corner_of_the_polytope_at_low_temperature():
-    """Interactions of nickel and aluminium from first principles, at 600 K, to composition 0.32.
+    """At 600 K, to composition 0.32.
 
     The gradient there loses no digit to fractions of 1e-6: it is the same from the other end of
     the spin axis.
     """
-    strong = expansion_from([PAIR, TRIANGLE, TETRAHEDRON], [0.0, 0.0707, 0.0119, -0.0235])
+    strong = nickel_aluminium()
     turned = replace(strong, eci=strong.eci * [1, 1, -1, 1])
     levels = torch.tensor([1e-6, 1e-4, 0.02, 0.3, 0.999999], dtype=torch.float64)
     x = torch.cartesian_prod(*[levels] * 4)
@@ -290,6 +295,26 @@ def test_states_that_end_on_cooling_are_refused_with_the_points():
     cold = ClusterVariation(expansion_from([PAIR], [0.0, J]), 0.99 * ends)
     with pytest.raises(NoHomogeneousState):
         cold(eta)
+
+
+def missing(f, eta):
+    try:
+        f(eta)
+    except NoHomogeneousState as error:
+        return error.missing
+    return torch.zeros(len(eta), dtype=torch.bool)
+
+
+def test_a_state_that_has_ended_does_not_come_back_on_further_cooling():
+    """It would if another stationary state were taken for it."""
+    eta = states(400)
+    ended = [
+        missing(ClusterVariation(nickel_aluminium(), kelvin), eta) for kelvin in (1800, 1200, 600)
+    ]
+    assert ended[0].any()
+    for warm, cold in pairwise(ended):
+        assert (cold | ~warm).all()
+        assert cold.sum() > warm.sum()
 
 
 @pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 1.2, float("nan")])
