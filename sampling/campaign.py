@@ -21,7 +21,6 @@ from idnn.data import Derivatives
 from idnn.ensemble import train_committee
 from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
-from idnn.free_energy import FreeEnergy
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread, versions
 from sampling import acquire
@@ -31,7 +30,6 @@ from sampling.judge import Judgement, judge, solution_tie_line
 from sampling.label import LabelTask, label
 from sampling.labels import derivatives, to_json
 from sampling.lattice import Supercell
-from sampling.mean_field import MeanField
 from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
 from sampling.workers import pool
@@ -179,27 +177,30 @@ class _Loop:
     def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
         first = len(self.store.proposals())
         seed = self.settings.seed * 1000 + index
-        if learned is None:
-            ensemble = self.settings.ensemble
-            f: FreeEnergy = MeanField(self.expansion, self.settings.system, ensemble.temperature)
-            chosen = self._first_batch(seed)
-        else:
-            f = learned.network
-            chosen = self._next_batch(learned, seed)
-        stiffness = torch.tensor(self.settings.ensemble.stiffness, dtype=torch.float64)
+        chosen = self._first_batch(seed) if learned is None else self._next_batch(learned, seed)
         schedule = self.settings.schedule()
         smallest = Supercell(self.settings.system, self.settings.ensemble.cells[0])
         looks = smallest.sites_per_sublattice * schedule.walkers * schedule.samples
         proposals = []
         for reason, wished in chosen.items():
             eta = acquire.with_something_to_see(self.settings.system, wished, looks)
-            kappa = acquire.bias_centre(f, eta, stiffness)
+            kappa = self._centre(eta, learned)
             for target, centre in zip(eta.tolist(), kappa.tolist(), strict=True):
                 point = first + len(proposals)
                 proposals.append(
                     Proposal(point, index, reason, tuple(target), tuple(centre), seed=point)
                 )
         return proposals
+
+    def _centre(self, eta: torch.Tensor, learned: _Learned | None) -> torch.Tensor:
+        """κ of the bias that is to bring ⟨η⟩ to each η."""
+        ensemble = self.settings.ensemble
+        stiffness = torch.tensor(ensemble.stiffness, dtype=torch.float64)
+        if learned is not None:
+            return acquire.bias_centre(learned.network, eta, stiffness)
+        return acquire.first_bias_centre(
+            self.expansion, self.settings.system, ensemble.temperature, eta, stiffness
+        )
 
     def _first_batch(self, seed: int) -> dict[str, torch.Tensor]:
         count = self.settings.active_learning.first

@@ -91,7 +91,7 @@ class ClusterHamiltonian:
             ValueError: the expansion is of another lattice than the box or of more than two species
                 per site, or a cluster meets its own image in so small a box.
         """
-        _require_lattice(expansion, supercell.system)
+        require_lattice(expansion, supercell.system)
         _require_room(expansion.orbits, supercell)
         interactions = expansion.eci[1:]
         around = [
@@ -259,7 +259,8 @@ def _table(quanta: int, orbit: Orbit, around: list[np.ndarray], supercell: Super
     )
 
 
-def _require_lattice(expansion: ClusterExpansion, system: System) -> None:
+def require_lattice(expansion: ClusterExpansion, system: System) -> None:
+    """Raise `ValueError` unless the expansion is of two species on the lattice of the system."""
     for site, names in enumerate(expansion.species):
         if len(names) != 2:
             raise ValueError(

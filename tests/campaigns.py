@@ -36,7 +36,7 @@ cells = [3]
 stiffness = [3.0, 3.0, 3.0, 3.0]
 [monte_carlo]
 walkers = 8
-sweeps = 60
+sweeps = 120
 burn_in = 20
 [network]
 members = 3

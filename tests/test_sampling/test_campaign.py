@@ -60,7 +60,7 @@ def test_labels_obey_the_umbrella_s_own_equation(finished):
 
 
 def test_points_are_sampled_where_they_were_aimed(finished):
-    """A later round aims with what was learned; the mean field aims less well."""
+    """A later round aims with what was learned; the first guess aims less well."""
     store = Store(finished / STORE)
     labels, proposals = store.labels(), store.proposals()
     store.close()

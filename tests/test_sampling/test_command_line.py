@@ -51,7 +51,7 @@ def refused(words, capsys):
 
 
 def test_bad_settings_end_with_one_line(settings, capsys):
-    settings.write_text(settings.read_text().replace("sweeps = 60", "sweps = 60"))
+    settings.write_text(settings.read_text().replace("sweeps = 120", "sweps = 120"))
     assert "did you mean `sweeps`?" in refused([settings], capsys)
     assert "no settings file" in refused([settings.parent / "absent.toml"], capsys)
     assert not (settings.parent / "run").exists()
