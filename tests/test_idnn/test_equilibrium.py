@@ -8,10 +8,11 @@ from references import DupinNickelAluminium
 from scipy.optimize import brentq, minimize
 
 from idnn.descent import minimise
-from idnn.equilibrium import committee_tie_line, ordering_spinodal, refine, tie_lines
+from idnn.equilibrium import committee_tie_line, refine, tie_lines
 from idnn.free_energy import BraggWilliams, IdealMixing, chemical_potential, hessian
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
+from idnn.spinodals import ordering_spinodal
 from idnn.units import BOLTZMANN_EV
 from idnn.wells import wells
 
@@ -34,7 +35,7 @@ def bragg_williams(*interaction, temperature=1000.0):
 )
 def test_the_tie_line_of_nickel_aluminium_is_that_of_the_assessment(temperature, table):
     f = DupinNickelAluminium(temperature)
-    (line,) = tie_lines(f, FCC_L12, composition=NICKEL_RICH, scan=7)
+    (line,) = tie_lines(f, FCC_L12, composition=NICKEL_RICH)
     assert (line.left.phase, line.right.phase) == ("A1", "L1_2")
     assert compositions(line) == pytest.approx(table, abs=1e-4)
     assert_common_tangent(f, line)
@@ -53,7 +54,7 @@ def assert_common_tangent(f, line):
 
 def test_ideal_mixing_has_one_well_and_no_tie_line():
     f = IdealMixing(FCC_L12.q, 1000.0)
-    assert tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=21) == []
+    assert tie_lines(f, FCC_L12, composition=(0.0, 1.0)) == []
     (well,) = wells(f, FCC_L12, 0.1)
     # μ = kT ln(x/(1 − x))
     assert float(well.eta[0]) == pytest.approx(1 / (1 + math.exp(-0.1 / (BOLTZMANN_EV * 1000))))
@@ -64,7 +65,7 @@ def test_a_miscibility_gap_within_one_phase_has_its_closed_form():
     """Regular solution −Wη₀² + Wη₀: ln(x/(1−x)) = (W/kT)(2x − 1) on the binodal."""
     w = 2.6 * BOLTZMANN_EV * 1000.0
     f = bragg_williams(-w, 0.0, 0.0, 0.0)
-    (line,) = tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=9)
+    (line,) = tie_lines(f, FCC_L12, composition=(0.0, 1.0))
     binodal = brentq(lambda x: math.log(x / (1 - x)) - 2.6 * (2 * x - 1), 1e-4, 0.3, xtol=1e-13)
     assert compositions(line) == pytest.approx([binodal, 1 - binodal], abs=1e-8)
     assert line.mu == pytest.approx(-w, abs=1e-9)
@@ -73,7 +74,7 @@ def test_a_miscibility_gap_within_one_phase_has_its_closed_form():
 def test_all_two_phase_fields_of_an_ordering_alloy_are_found_and_mirror_each_other():
     """With interactions of pairs only, f(x) = f(1 − x) up to a linear term (Shockley 1938)."""
     f = bragg_williams(0.4, -0.4, -0.4, -0.4)
-    lines = tie_lines(f, FCC_L12, composition=(0.0, 1.0), scan=3)
+    lines = tie_lines(f, FCC_L12, composition=(0.0, 1.0))
     names = [(line.left.phase, line.right.phase) for line in lines]
     assert names == [("A1", "L1_2"), ("L1_2", "L1_0"), ("L1_0", "L1_2*"), ("L1_2*", "A1")]
     mirrored = [[1 - x for x in reversed(compositions(line))] for line in reversed(lines)]
@@ -87,7 +88,7 @@ def test_all_two_phase_fields_of_an_ordering_alloy_are_found_and_mirror_each_oth
 def test_a_solubility_of_a_hundred_parts_per_million_follows_henrys_law():
     """Against perfect L1₂ of energy −0.05 eV/site, μ = −0.2 eV and x = exp(μ/kT) when dilute."""
     f = bragg_williams(0.4, -0.4, -0.4, -0.4, temperature=250.0)
-    (line,) = tie_lines(f, FCC_L12, composition=NICKEL_RICH, scan=5)
+    (line,) = tie_lines(f, FCC_L12, composition=NICKEL_RICH)
     # To first order in x: 2·0.4 x/kT is 0.4 %.
     solubility = math.exp(-0.2 / (BOLTZMANN_EV * 250.0))
     assert float(line.left.eta[0]) == pytest.approx(solubility, rel=0.01)
@@ -172,8 +173,8 @@ def test_a_well_at_a_wall_is_found_where_the_continued_logarithm_puts_it_outside
     exact = bragg_williams(0.4, -0.4, -0.4, -0.4, temperature=600.0)
     ideal = IdealMixing(FCC_L12.q, 600.0, floor=1e-3)
     softened = BraggWilliams(ideal, exact.interaction)
-    (true,) = tie_lines(exact, FCC_L12, composition=NICKEL_RICH, scan=5)
-    (found,) = tie_lines(softened, FCC_L12, composition=NICKEL_RICH, scan=5)
+    (true,) = tie_lines(exact, FCC_L12, composition=NICKEL_RICH)
+    (found,) = tie_lines(softened, FCC_L12, composition=NICKEL_RICH)
     assert FCC_L12.site_fractions(true.right.eta).min() < math.exp(-1) * 1e-3
     assert FCC_L12.site_fractions(found.right.eta).min() < 1e-9
     # Of the order of the fraction that the wall takes from three of four sites.
@@ -195,14 +196,14 @@ def test_a_pair_that_does_not_coexist_has_no_tangent():
 
 
 def test_the_learned_tie_line_is_that_of_the_truth(trained):
-    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH, scan=9)
+    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH)
     # 6.3e-4 and 4e-5 measured with 300 exact states.
     assert compositions(line) == pytest.approx((0.15601, 0.22891), abs=1.3e-3)
     assert_common_tangent(trained, line)
 
 
 def test_a_committee_states_its_spread_and_admits_a_missing_well(trained):
-    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH, scan=9)
+    (line,) = tie_lines(trained, FCC_L12, composition=NICKEL_RICH)
     nudged = IntegrableNetwork.gather([trained], [0]).requires_grad_(False)
     nudged.weights[-1].mul_(1.001)
     untrained = IntegrableNetwork(FCC_L12, trained.temperature, NetworkSettings())
@@ -210,7 +211,7 @@ def test_a_committee_states_its_spread_and_admits_a_missing_well(trained):
     sure = committee_tie_line(IntegrableNetwork.gather([trained, nudged], [0, 1]), line)
     assert sure.missing == 0
     assert all(0 < s < 0.01 for s in sure.sigma())
-    spread = (sure.compositions()[0] - sure.compositions()[1]).abs() / math.sqrt(2)
+    spread = (sure.numbers()[0] - sure.numbers()[1]).abs() / math.sqrt(2)
     assert sure.sigma() == pytest.approx(spread.tolist())
 
     unsure = committee_tie_line(IntegrableNetwork.gather([trained, untrained], [0, 1]), line)
