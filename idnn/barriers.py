@@ -84,6 +84,7 @@ def barrier(f: FreeEnergy, system: System, left: Well, right: Well) -> Barrier:
     """
     images = system.images(right.eta)
     images = images[(images - left.eta).abs().amax(-1) > SAME]
+    images = images[(images - left.eta).norm(dim=-1).argsort()]
     if len(images) == 0:
         raise ValueError(
             f"`right` must differ from `left` or have other images; both are {left.phase} at "
@@ -134,7 +135,10 @@ def committee_barrier(
 def lowest_path(
     f: FreeEnergy, system: System, start: Tensor, ends: Float[Tensor, "image d"], mu: float
 ) -> tuple[Float[Tensor, "sample d"], Float[Tensor, " d"]]:
-    """The shortest of the paths on the grid whose highest ω is lowest, and the end it leads to."""
+    """The shortest of the paths on the grid whose highest ω is lowest, and the end it leads to.
+
+    Of ends behind the same highest state the first.
+    """
     on_grid = screen(f, system, (0.0, 1.0))
     grid = on_grid.grid
     omega = (on_grid.value - mu * grid.eta[:, 0])[grid.point]

@@ -205,9 +205,7 @@ def _same(system: System, a: TieLine, b: TieLine) -> bool:
 def _at_ends(f: FreeEnergy, system: System, composition: tuple[float, float]) -> Tensor:
     """∂f/∂η₀ of the disordered solution next to both ends, beyond the slopes of the hull."""
     eta = torch.zeros(2, system.dimension, dtype=torch.float64)
-    eta[:, 0] = torch.tensor(
-        [composition[0] + EDGE, composition[1] - EDGE], dtype=torch.float64
-    )
+    eta[:, 0] = torch.tensor([composition[0] + EDGE, composition[1] - EDGE], dtype=torch.float64)
     with torch.no_grad():
         return chemical_potential(f, eta)[:, 0]
 

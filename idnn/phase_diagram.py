@@ -18,7 +18,6 @@ from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
 from idnn.wells import Well
 
-
 LARGEST_STEP = 20.0
 """Of temperature (K) on the way to three level wells."""
 

@@ -12,16 +12,17 @@ from torch import Tensor
 from idnn.descent import minimise_at
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from idnn.order_parameters import System
-from idnn.wells import Well, distance
+from idnn.wells import Well
 
 POINTS = 401
 """Compositions at which a line of states is examined before its limits are refined."""
 
-STEPS = 128
+STEPS = 64
 """Compositions in which a branch is followed over the whole range."""
 
-LARGEST_MOVE = 0.1
-"""Of η from one step to the next, beyond which the branch has been left."""
+LARGEST_ERROR = 0.02
+"""Of η predicted over a whole step, in proportion over parts of it, beyond which the branch may
+have been left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +141,9 @@ def _followed(
     Predicted along dη₁../dη₀ = −(∂²f/∂η₁..²)⁻¹ ∂²f/∂η₁..∂η₀, corrected by descent; where that fails
     the step is divided.
     """
-    states, eta, smallest = [], start, abs(step) / 64
+    states, eta, h, smallest = [], start, step, abs(step) / 64
     while abs(last - float(eta[0])) > 1e-12:
         rate = _along(f, eta[None])[1][0]
-        h = step
         while True:
             c = float(eta[0]) + h
             c = min(c, last) if step > 0 else max(c, last)
@@ -151,14 +151,15 @@ def _followed(
             at = torch.tensor([c], dtype=torch.float64)
             moved, _, done = minimise_at(f, system, guess[None], at)
             soft = torch.linalg.eigvalsh(hessian(f, moved)[:, 1:, 1:])[0, 0]
-            near = float(distance(system, moved[0], guess)) < LARGEST_MOVE * abs(h / step)
-            if bool(done) and float(soft) > 0 and near:
+            expected = float((moved[0] - guess).abs().max()) < LARGEST_ERROR * abs(h / step)
+            if bool(done) and float(soft) > 0 and expected:
                 break
             h /= 2
             if abs(h) < smallest:
                 return _stacked(states, start), True
         eta = moved[0]
         states.append(eta)
+        h = 2 * h if abs(2 * h) <= abs(step) else h
     return _stacked(states, start), False
 
 

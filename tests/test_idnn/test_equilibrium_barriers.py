@@ -122,6 +122,19 @@ def test_variants_are_reached_through_the_disordered_solution(nickel_aluminium):
     )
 
 
+def test_of_the_images_of_a_well_the_one_behind_the_lowest_saddle_is_reached():
+    """Four wells: along η₀ the barrier is 0.01 eV, to the image across η₁ 0.03 eV."""
+
+    def f(eta):
+        along, across = (eta[..., 0] - 0.5) / 0.2, eta[..., 1] / 0.2
+        return 0.01 * (1 - along**2) ** 2 + 0.03 * (1 - across**2) ** 2
+
+    dilute, rich = sorted(wells(f, two_sublattices(), 0.0), key=lambda w: float(w.eta[0]))
+    found = barrier(f, two_sublattices(), dilute, rich)
+    assert found.height == pytest.approx(0.01, abs=1e-10)
+    assert float(found.left.eta[1]) == pytest.approx(float(found.right.eta[1]), abs=1e-6)
+
+
 def test_a_well_without_another_image_has_no_way_to_itself(nickel_aluminium):
     f, line = nickel_aluminium
     with pytest.raises(ValueError, match="`right` must differ from `left`"):

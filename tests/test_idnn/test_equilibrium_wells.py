@@ -41,6 +41,9 @@ CASES = {
     "several wells": (untrained(7, 3.0), -0.054),
     # A basin 1e-4 eV deep on the disordered line, next to a deep one.
     "a shallow disordered well": (untrained(6, 3.0), -0.167),
+    "one that the grid does not show": (untrained(135, 2.5, temperature=600.0), 0.046344),
+    # Missed by a grid of 11 levels.
+    "a narrow well on an edge": (untrained(127, 3.5, temperature=600.0), 1.683),
     # f is finite at the walls and its slope presses four of its wells into corners.
     "corners": (untrained(107, 5.0, widths=(32, 32, 32), temperature=600.0), 3.192),
     "an ordered well": (untrained(3, 3.0), 0.143),
