@@ -113,7 +113,7 @@ def tie_line_gain(
     """
     if tie_line.missing or len(tie_line.members) < 2:
         return torch.zeros(len(eta), dtype=eta.dtype)
-    ends = tie_line.compositions()
+    ends = tie_line.numbers()
     ends = ends - ends.mean(0)
     with torch.no_grad():
         mu = network.gradients(eta)

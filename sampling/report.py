@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 
 from idnn.checkpoint import load, read_header
 from idnn.data import Derivatives
-from idnn.equilibrium import Well, ordering_spinodal, wells
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread
+from idnn.spinodals import ordering_spinodal
+from idnn.wells import Well, wells
 from sampling import figures_learning as draw
 from sampling.campaign import MODEL, STORE, is_known_twice, is_over
 from sampling.energetics import FIGURES, SUMMARY
