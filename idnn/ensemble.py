@@ -131,12 +131,10 @@ def train_committee(
     mapper: Callable[..., Iterable[bytes]] = map if executor is None else executor.map
     found: list[LeastSquaresFit] = []
     for part, content in zip(parts, mapper(partial(_train, task), parts), strict=True):
-        found.append(pickle.loads(content))  # noqa: S301
+        found.append(pickle.loads(content))
         if observe is not None:
             observe(part.stop)
-    trained = {
-        name: torch.cat([f.parameters[name] for f in found]) for name in found[0].parameters
-    }
+    trained = {name: torch.cat([f.parameters[name] for f in found]) for name in found[0].parameters}
     return Committee(
         network=_with_parameters(network, trained),
         iterations=tuple(n for f in found for n in f.iterations.tolist()),
@@ -146,7 +144,7 @@ def train_committee(
 
 
 def _train(task: bytes, members: range) -> bytes:
-    network, data, settings, fresh = pickle.loads(task)  # noqa: S301
+    network, data, settings, fresh = pickle.loads(task)
     with one_torch_thread():
         return pickle.dumps(_trained(network, data, settings, members, fresh=fresh))
 

@@ -314,9 +314,7 @@ class _Descent:
         inside = z.abs().minimum(self.state.limit[active, None])
         return (inside * (z.abs() - 0.5 * inside)).sum(1)
 
-    def _deviations(
-        self, theta: Tensor, active: Tensor
-    ) -> Float[Tensor, "member component"]:
+    def _deviations(self, theta: Tensor, active: Tensor) -> Float[Tensor, "member component"]:
         found = [
             self._deviation(b, part, self.blocks[b].residual(self._named(theta), rows), active)
             for b, part, rows in self._parts(len(theta))

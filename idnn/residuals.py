@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from idnn.activations import ACTIVATIONS
-from idnn.data import Data, Derivatives, Energies, Hessians, Values, as_sequence
+from idnn.data import Data, Derivatives, Hessians, Values, as_sequence
 from idnn.free_energy import IdealMixing
 from idnn.layers import Layers
 from idnn.network import IntegrableNetwork

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from idnn.checks import require_in_range, require_positive
-from idnn.free_energy import IdealMixing
 from idnn.layers import Layers
 from idnn.network import IntegrableNetwork, NetworkSettings, layers_of, set_random_layers
 from idnn.order_parameters import System

@@ -1,141 +1,284 @@
-"""The training core: the only optimiser loop of `idnn`, and the loss for derivative data."""
+"""The training core for any differentiable model: minimise loss(model, batch) and know when to stop.
+
+Residuals of an integrable network are better left to `idnn.levenberg`; what has no residuals, or
+too many weights for their normal equations, is trained here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from idnn.data import Derivatives
-from idnn.network import IntegrableNetwork
+from idnn.levenberg import NotTrained
+from idnn.state import BadCheckpoint, read_state, write_state
 
 Loss = Callable[[Any, Any], Tensor]
 """loss(model, batch) → scalar."""
 
 
-class NotTrained(RuntimeError):
-    """The loss stopped being finite."""
+@runtime_checkable
+class Divisible(Protocol):
+    """A batch that can be cut into smaller ones."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Tensor) -> Any: ...  # noqa: ANN401
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """L-BFGS with strong Wolfe line search over the full batch.
+class LBFGS:
+    """Limited-memory BFGS with strong Wolfe line search over the whole batch.
+
+    Liu & Nocedal (1989, doi:10.1007/BF01589116).
 
     Attributes:
-        iterations: at most so many.
+        iterations: at most so many, looked at every 50.
         history: curvature pairs kept.
-        weight_decay: w of the penalty w Σθ² added to the loss.
-        tolerance: stop when the loss fell by less than this fraction over 50 iterations.
     """
 
     iterations: int = 600
     history: int = 50
-    weight_decay: float = 1e-6
-    tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.history < 1:
-            raise ValueError(
-                f"`iterations` and `history` must be at least 1; "
-                f"they are {self.iterations} and {self.history}."
-            )
-        if not (self.weight_decay >= 0 and self.tolerance >= 0):
-            raise ValueError(
-                f"`weight_decay` and `tolerance` must not be negative; "
-                f"they are {self.weight_decay:g} and {self.tolerance:g}."
-            )
+        _require_positive(iterations=self.iterations, history=self.history)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstOrder:
+    """Stochastic descent over shuffled parts of the batch.
+
+    Attributes:
+        make: a torch optimiser of given parameters, such as `partial(torch.optim.Adam, lr=1e-3)`.
+        epochs: at most so many.
+        rows: of the batch in each step; all of them if None.
+        seed: of the shuffling.
+    """
+
+    make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    epochs: int
+    rows: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require_positive(epochs=self.epochs, rows=1 if self.rows is None else self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """When to stop before the last epoch.
+
+    Attributes:
+        tolerance: the loss that is watched fell by less than this fraction …
+        patience: … over so many epochs; one of L-BFGS has 50 iterations.
+    """
+
+    tolerance: float = 1e-3
+    patience: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(patience=self.patience)
+        if not self.tolerance >= 0:
+            raise ValueError(f"`tolerance` must not be negative; it is {self.tolerance:g}.")
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """The loss after every chunk of iterations, and how often it was evaluated."""
+    """How a training went.
 
-    settings: FitSettings
-    losses: list[float] = field(default_factory=list)
-    evaluations: int = 0
+    Attributes:
+        losses: after every epoch, on the batch.
+        validation: after every epoch, on the validation batch; empty without one.
+        best: the epoch whose weights the model has.
+        evaluations: of the loss and its gradient.
+    """
+
+    losses: tuple[float, ...]
+    validation: tuple[float, ...]
+    best: int
+    evaluations: int
 
 
-def fit(model: nn.Module, loss: Loss, batch: object, settings: FitSettings) -> FitResult:
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    batch: object,
+    optimiser: LBFGS | FirstOrder,
+    *,
+    weight_decay: float = 0.0,
+    stopping: Stopping | None = None,
+    validation: object | None = None,
+    checkpoint: Path | None = None,
+) -> FitResult:
     """Minimise loss(model, batch) + w Σθ² over the parameters θ; trains `model` in place.
 
-    Limited-memory BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116): these networks are small
-    and the data smooth, so second-order steps on the whole batch are the short way.
+    With a validation batch its loss is watched and the weights of its best epoch are kept; without
+    one the last are. With a checkpoint a stopped training goes on where it was, to the same bits,
+    when it is called again with the same arguments.
+
+    Args:
+        model: to be trained.
+        loss: a scalar to be made small.
+        batch: what the loss takes; `Divisible` where the optimiser takes parts of it.
+        optimiser: and its settings.
+        weight_decay: w.
+        stopping: before the last epoch; never if None.
+        validation: a batch that is not trained on.
+        checkpoint: file written after each epoch, and read first where it exists.
 
     Raises:
-        NotTrained: when the loss is not finite.
+        NotTrained: the loss is not finite.
+        BadCheckpoint: the file is truncated or of another model.
+        ValueError: the batch cannot be divided as the optimiser needs.
     """
-    chunk = 50
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.LBFGS(
-        parameters,
-        max_iter=chunk,
-        history_size=settings.history,
-        line_search_fn="strong_wolfe",
-        tolerance_grad=0,
-        tolerance_change=0,
-    )
-    evaluations = 0
+    if not weight_decay >= 0:
+        raise ValueError(f"`weight_decay` must not be negative; it is {weight_decay:g}.")
+    run = _Run(model, loss, batch, optimiser, weight_decay, validation)
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
+    while run.epoch < run.epochs and not run.is_over(stopping):
+        run.advance()
+        if checkpoint is not None:
+            write_state(checkpoint, run.state())
+    return run.result()
 
-    def closure() -> Tensor:
-        nonlocal evaluations
-        evaluations += 1
-        optimiser.zero_grad()
-        decay = torch.stack([p.square().sum() for p in parameters]).sum()
-        value = loss(model, batch) + settings.weight_decay * decay
-        value.backward()
-        return value
 
-    losses: list[float] = []
-    for done in range(0, settings.iterations, chunk):
-        optimiser.param_groups[0]["max_iter"] = min(chunk, settings.iterations - done)
-        optimiser.step(closure)
-        losses.append(float(closure().detach()))
-        if not torch.isfinite(torch.tensor(losses[-1])):
-            raise NotTrained(
-                f"The loss is {losses[-1]} after {len(losses) * chunk} iterations; "
-                "look for outliers in the data or raise `weight_decay`."
+CHUNK = 50
+"""Iterations of L-BFGS in one epoch."""
+
+
+class _Run:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batch: object,
+        optimiser: LBFGS | FirstOrder,
+        weight_decay: float,
+        validation: object | None,
+    ) -> None:
+        self.model, self.loss, self.batch, self.validation = model, loss, batch, validation
+        self.settings, self.weight_decay = optimiser, weight_decay
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.losses: list[float] = []
+        self.watched: list[float] = []
+        self.evaluations = 0
+        self.best = copy.deepcopy(model.state_dict())
+        self.generator = torch.Generator()
+        if isinstance(optimiser, LBFGS):
+            self.epochs = -(-optimiser.iterations // CHUNK)
+            self.optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
+                self.parameters,
+                history_size=optimiser.history,
+                line_search_fn="strong_wolfe",
+                tolerance_grad=0,
+                tolerance_change=0,
             )
-        if len(losses) > 1 and losses[-2] - losses[-1] < settings.tolerance * losses[-2]:
-            break
-    return FitResult(settings, losses, evaluations)
+            return
+        self.epochs = optimiser.epochs
+        self.optimiser = optimiser.make(self.parameters)
+        self.generator.manual_seed(optimiser.seed)
+        if optimiser.rows is not None and not isinstance(batch, Divisible):
+            raise ValueError(
+                "`batch` must have a length and take an index of rows to be divided into parts of "
+                f"{optimiser.rows}; it is a {type(batch).__name__}."
+            )
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.losses)
+
+    def advance(self) -> None:
+        """One epoch more."""
+        if isinstance(self.settings, LBFGS):
+            done = self.epoch * CHUNK
+            self.optimiser.param_groups[0]["max_iter"] = min(CHUNK, self.settings.iterations - done)
+            self._step(self.batch)
+        else:
+            for part in self._parts(self.settings.rows):
+                self._step(part)
+        self.losses.append(self._value(self.batch))
+        if self.validation is not None:
+            self.watched.append(self._value(self.validation))
+        watched = self.watched or self.losses
+        if self.validation is None or watched[-1] == min(watched):
+            self.best = copy.deepcopy(self.model.state_dict())
+        if not torch.tensor([self.losses[-1], watched[-1]]).isfinite().all():
+            raise NotTrained(
+                f"The loss is {watched[-1]} after {self.epoch} epochs; look for outliers in the "
+                "data, raise `weight_decay` or take shorter steps."
+            )
+
+    def is_over(self, stopping: Stopping | None) -> bool:
+        """Whether the watched loss no longer falls."""
+        watched = self.watched or self.losses
+        if stopping is None or len(watched) <= stopping.patience:
+            return False
+        before, since = watched[: -stopping.patience], watched[-stopping.patience :]
+        return min(before) - min(since) < stopping.tolerance * abs(min(before))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on."""
+        return {
+            "model": dict(self.model.state_dict()),
+            "best": dict(self.best),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "losses": self.losses,
+            "watched": self.watched,
+            "evaluations": self.evaluations,
+        }
+
+    def resume(self, path: Path) -> None:
+        """Continue from a file."""
+        state = read_state(path)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.best = state["best"]
+            self.generator.set_state(state["generator"])
+            self.losses, self.watched = state["losses"], state["watched"]
+            self.evaluations = state["evaluations"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise BadCheckpoint(
+                f"`checkpoint`: {path} is of another training ({error}); delete it to begin anew."
+            ) from error
+
+    def result(self) -> FitResult:
+        """The model has its best weights."""
+        self.model.load_state_dict(self.best)
+        watched = self.watched or self.losses
+        best = watched.index(min(watched)) if self.watched else len(watched) - 1
+        return FitResult(tuple(self.losses), tuple(self.watched), best, self.evaluations)
+
+    def _step(self, batch: object) -> None:
+        def closure() -> Tensor:
+            self.evaluations += 1
+            self.optimiser.zero_grad()
+            decay = torch.stack([p.square().sum() for p in self.parameters]).sum()
+            value = self.loss(self.model, batch) + self.weight_decay * decay
+            value.backward()
+            return value
+
+        self.optimiser.step(closure)  # pyright: ignore[reportArgumentType]
+
+    def _value(self, batch: object) -> float:
+        return float(self.loss(self.model, batch).detach())
+
+    def _parts(self, rows: int | None) -> Iterable[object]:
+        if rows is None or not isinstance(self.batch, Divisible):
+            return [self.batch]
+        order = torch.randperm(len(self.batch), generator=self.generator)
+        return (self.batch[part] for part in order.split(rows))
 
 
-@dataclass(frozen=True, eq=False)
-class DerivativeBatch:
-    """Derivatives along the data's directions, all that does not depend on the weights done."""
-
-    h: Float[Tensor, "sample invariant"]
-    jacobian: Float[Tensor, "sample invariant d"]
-    residual: Float[Tensor, "sample d"]
-    weight: Float[Tensor, "sample d"]
-
-
-def prepare(model: IntegrableNetwork, data: Derivatives) -> DerivativeBatch:
-    """Invariants, ∂h/∂η, and μ less the reference's share, both along the data's directions."""
-    eta = data.eta.detach().requires_grad_()
-    h = model.system.invariants(eta)
-    columns = [
-        torch.autograd.grad(h[:, k].sum(), eta, retain_graph=True)[0] for k in range(h.shape[1])
-    ]
-    residual = data.along(data.mu - model.reference.gradient(data.eta))
-    jacobian = data.along(torch.stack(columns, 1))
-    return DerivativeBatch(h.detach(), jacobian, residual.detach(), 1 / data.sigma)
-
-
-OUTLIER = 3.0
-"""Residuals beyond so many σ count linearly (Huber 1964, doi:10.1214/aoms/1177703732)."""
-
-
-def derivative_loss(model: IntegrableNetwork, batch: DerivativeBatch) -> Float[Tensor, ""]:
-    """⟨ρ((∂f/∂η − μ)/σ)⟩ over samples and components, summed over members.
-
-    ρ is Huber's function, ½r² up to |r| = `OUTLIER` and linear beyond: where a box separates into
-    domains its μ has kinks, which must not bend a smooth f elsewhere.
-    """
-    error = (model.excess_gradients(batch.h, batch.jacobian) - batch.residual) * batch.weight
-    inside = error.abs().clamp_max(OUTLIER)
-    return (inside * (error.abs() - 0.5 * inside)).mean((-1, -2)).sum()
+def _require_positive(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1; it is {value}.")

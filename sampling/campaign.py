@@ -317,15 +317,12 @@ class _Loop:
             self.observe(f"round {index + 1}: training", done, members)
 
         self.observe(f"round {index + 1}: training", 0, members)
-        network = train_committee(
-            self.settings.system,
-            self.settings.ensemble.temperature,
-            data,
-            settings,
-            start=previous,
-            executor=self.executor,
-            observe=trained,
+        temperature = self.settings.ensemble.temperature
+        start = previous or IntegrableNetwork(
+            self.settings.system, temperature, settings.network, settings.seeds
         )
+        trained_on = train_committee(start, data, settings, executor=self.executor, observe=trained)
+        network = trained_on.network
         path.parent.mkdir(exist_ok=True)
         save_network(network, path, data_hash=data_hash)
         return load(path)

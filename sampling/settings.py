@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from pymatgen.core import Element
 
+from idnn.activations import ACTIVATIONS
 from idnn.ensemble import CommitteeSettings
-from idnn.network import ACTIVATIONS, NetworkSettings
+from idnn.levenberg import LevenbergMarquardt
+from idnn.network import NetworkSettings
 from idnn.order_parameters import SYSTEMS, System
 from idnn.settings import Table, read_table, validate
-from idnn.train import FitSettings as TrainSettings
 from sampling.ensemble import Schedule
 from sampling.fit import OUTSIDE_WEIGHTS, FitSettings
 
@@ -140,14 +141,16 @@ class MonteCarloTable(Table):
 class NetworkTable(Table):
     """[network]: the committee."""
 
-    members: Annotated[int, Field(ge=2, strict=True)] = 5
-    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 24)
-    activation: str = "squareplus"
+    members: Annotated[int, Field(ge=2, strict=True)] = 8
+    restarts: Count = 2
+    """Random initial weights tried for each member."""
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (16, 16)
+    activation: str = "gelu"
     floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 5e-5
     """Site fraction below which the ideal reference is continued quadratically, the least
     that is sampled."""
-    iterations: Count = 800
-    weight_decay: NotNegative = 1e-6
+    iterations: Count = 60
+    """Of Levenberg–Marquardt, in every round."""
     discrepancy: NotNegative = 1e-3
     """eV/site, added in quadrature to every σ: what no smooth function can follow."""
 
@@ -223,7 +226,8 @@ class CampaignSettings(Table):
             network=NetworkSettings(
                 widths=network.widths, activation=network.activation, floor=network.floor
             ),
-            fit=TrainSettings(iterations=network.iterations, weight_decay=network.weight_decay),
+            restarts=network.restarts,
+            fit=LevenbergMarquardt(iterations=network.iterations),
             seed=self.seed * 1000 + round_index,
         )
 
