@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from idnn.descent import minimise_at
+from idnn.descent import minimise, minimise_at
+from idnn.estimates import Committee, CommitteeEstimate, over_members
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from idnn.order_parameters import System
-from idnn.wells import Well
+from idnn.wells import Well, wells_of
 
 POINTS = 401
 """Compositions at which a line of states is examined before its limits are refined."""
@@ -131,6 +132,41 @@ def branch(
         unstable=tuple(_negative(at, eta[:, 0], curvature)),
         ends=(lost_low, lost_high),
     )
+
+
+def committee_ordering(
+    network: Committee, mean: Interval, *, composition: tuple[float, float]
+) -> CommitteeEstimate[Interval]:
+    """The interval of instability to ordering in every member that overlaps the mean's most."""
+
+    def find(f: FreeEnergy) -> Interval | None:
+        found = ordering_intervals(f, composition=composition, dimension=network.system.dimension)
+        best = max(found, key=lambda i: min(i.high, mean.high) - max(i.low, mean.low), default=None)
+        return best if best is not None and best.open == mean.open else None
+
+    return over_members(network, mean, find)
+
+
+def committee_branch(
+    network: Committee, mean: Branch, well: Well, *, composition: tuple[float, float]
+) -> CommitteeEstimate[Branch]:
+    """The branch through the same well in every member.
+
+    A member lacks it where the well has become another phase, or where the branch has not the same
+    chemical spinodals.
+    """
+
+    def find(f: FreeEnergy) -> Branch | None:
+        mu = torch.tensor([well.mu], dtype=torch.float64)
+        eta, done = minimise(f, network.system, well.eta[None], mu)
+        (own,) = wells_of(f, network.system, eta, mu)
+        if not bool(done.all()) or own.phase != well.phase:
+            return None
+        found = branch(f, network.system, own, composition=composition)
+        alike = [i.open for i in found.unstable] == [i.open for i in mean.unstable]
+        return found if alike else None
+
+    return over_members(network, mean, find)
 
 
 def _followed(

@@ -152,3 +152,9 @@ def test_a_committee_states_the_spread_of_a_barrier(trained):
     low, high = sorted(b.height for b in sure.members)
     assert low < mean.height < high
     assert sure.sigma() == pytest.approx(((high - low) / math.sqrt(2),))
+    for member, found in zip((trained, nudged), sure.members, strict=True):
+        (own,) = tie_lines(member, FCC_L12, composition=NICKEL_RICH)
+        assert found.left.mu == pytest.approx(own.mu, abs=1e-9)
+        assert found.height == pytest.approx(
+            barrier(member, FCC_L12, own.left, own.right).height, abs=1e-9
+        )

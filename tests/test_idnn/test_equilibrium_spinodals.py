@@ -1,6 +1,7 @@
 """Limits of stability against closed forms; driving forces against the regular solution's."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from references import DupinNickelAluminium
 from scipy.optimize import brentq
 
 from idnn.driving_force import committee_driving_force, driving_force
+from idnn.estimates import Committee
 from idnn.free_energy import BraggWilliams, IdealMixing, hessian
 from idnn.network import IntegrableNetwork
 from idnn.order_parameters import FCC_L12
-from idnn.spinodals import branch, ordering_intervals
+from idnn.spinodals import branch, committee_branch, committee_ordering, ordering_intervals
 from idnn.units import BOLTZMANN_EV
 from idnn.wells import wells
 
@@ -128,6 +130,49 @@ def test_a_driving_force_is_refused_where_it_has_no_meaning():
     for composition in (0.0, math.nan):
         with pytest.raises(ValueError, match=r"`matrix\[0\]` must lie"):
             driving_force(f, FCC_L12, disordered(composition), "L1_2")
+
+
+@dataclass(frozen=True)
+class TwoAlloys(Committee):
+    """A committee of two Bragg-Williams alloys, v times 0.99 and 1.01; their mean has v itself."""
+
+    interaction: tuple[float, float, float, float]
+    system = FCC_L12
+    members = 2
+
+    def member(self, index):
+        return bragg_williams(*(v * (0.99, 1.01)[index] for v in self.interaction))
+
+    def values(self, eta):
+        return torch.stack([self.member(i)(eta) for i in range(2)])
+
+    def __call__(self, eta):
+        return self.values(eta).mean(0)
+
+
+def edge(ratio):
+    """Where x(1 − x) = 1/ratio."""
+    return (1 - math.sqrt(1 - 4 / ratio)) / 2
+
+
+def test_a_committee_states_the_spread_of_the_ordering_spinodal():
+    network = TwoAlloys((1.4, -0.3, -0.3, -0.3))
+    (mean,) = ordering_intervals(network, composition=(0.0, 1.0), dimension=4)
+    estimate = committee_ordering(network, mean, composition=(0.0, 1.0))
+    spread = abs(edge(0.594 / THERMAL) - edge(0.606 / THERMAL)) / math.sqrt(2)
+    assert estimate.sigma() == pytest.approx((spread, spread), rel=1e-6)
+    # The half of the range that cuts the interval is another question.
+    assert committee_ordering(network, mean, composition=(0.0, 0.5)).missing == 2
+
+
+def test_a_committee_states_the_spread_of_a_chemical_spinodal():
+    network = TwoAlloys((-2.6 * THERMAL, 0.0, 0.0, 0.0))
+    (well, *_) = wells(network, FCC_L12, -2.7 * THERMAL)
+    mean = branch(network, FCC_L12, well, composition=(0.1, 0.9))
+    estimate = committee_branch(network, mean, well, composition=(0.1, 0.9))
+    spread = abs(edge(5.2 * 0.99) - edge(5.2 * 1.01)) / math.sqrt(2)
+    assert estimate.missing == 0
+    assert estimate.sigma() == pytest.approx((spread, spread), rel=1e-5)
 
 
 def test_a_committee_states_the_spread_of_a_driving_force(trained):
