@@ -16,6 +16,7 @@ from idnn.files import CannotWrite, DirectoryInUse
 from idnn.runtime import keep_freed_memory
 from idnn.train import NotTrained
 from sampling.campaign import NothingSampled, run_campaign
+from sampling.cluster import ClusterFailed
 from sampling.energetics import SUMMARY
 from sampling.report import Unfinished, figures_of_merit, gather, write_report
 from sampling.settings import read_settings
@@ -23,7 +24,7 @@ from sampling.workers import WorkerDied
 
 EXPECTED = (
     *(ValueError, OSError, CannotWrite, DirectoryInUse),
-    *(NothingSampled, NotTrained, Unfinished, WorkerDied),
+    *(NothingSampled, NotTrained, Unfinished, WorkerDied, ClusterFailed),
 )
 """Errors the user can mend: one message, exit code 2."""
 

@@ -24,6 +24,7 @@ from idnn.files import exclusive, write_atomically
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread, versions
 from sampling import acquire
+from sampling.cluster import dask_executor
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
 from sampling.judge import Judgement, judge, solution_tie_line
@@ -87,6 +88,7 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         CannotWrite: the disk refused a write; nothing stored before is lost.
         NothingSampled: the chemical potential of no point could be estimated.
         WorkerDied: a worker process was killed from outside; nothing stored before is lost.
+        ClusterFailed: the cluster cannot be used or was lost; nothing stored before is lost.
     """
     with ExitStack() as stack:
         stack.enter_context(exclusive(settings.directory))
@@ -98,7 +100,13 @@ def run_campaign(settings: CampaignSettings, observe: Observer | None = None) ->
         clock = _Clock(store)
         with clock.stage("expansion"):
             expansion = prepare_expansion(settings, energies)
-        executor = stack.enter_context(pool(settings.workers, preload=__name__))
+        executor = stack.enter_context(
+            pool(settings.workers, preload=__name__)
+            if settings.cluster is None
+            else dask_executor(
+                settings.cluster, settings.workers, preload=__name__, packages=COMPUTING
+            )
+        )
         return _Loop(settings, store, clock, expansion, executor, observe or _ignore).run()
 
 

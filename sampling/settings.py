@@ -15,6 +15,7 @@ from idnn.levenberg import LevenbergMarquardt
 from idnn.network import NetworkSettings
 from idnn.order_parameters import SYSTEMS, System
 from idnn.settings import Table, read_table, validate
+from sampling.cluster import ClusterTable
 from sampling.ensemble import Schedule
 from sampling.fit import OUTSIDE_WEIGHTS, FitSettings
 
@@ -207,6 +208,8 @@ class CampaignSettings(Table):
     monte_carlo: MonteCarloTable = MonteCarloTable()
     network: NetworkTable = NetworkTable()
     active_learning: LearningTable = LearningTable()
+    cluster: ClusterTable | None = None
+    """Who samples and trains in place of processes of this machine."""
 
     @property
     def system(self) -> System:
@@ -233,7 +236,7 @@ class CampaignSettings(Table):
 
     def session(self, energies_hash: str) -> dict[str, Any]:
         """What is stored with a session: all but the places."""
-        return self._recorded(energies_hash, {"directory": True})
+        return self._recorded(energies_hash, {"directory": True, "cluster": {"scheduler"}})
 
     def identity(self, energies_hash: str) -> dict[str, Any]:
         """What makes two campaigns the same: everything on which the result of a round depends.
@@ -252,9 +255,10 @@ class CampaignSettings(Table):
 FREE = {
     "title": True,
     "workers": True,
+    "cluster": True,
     "active_learning": {"rounds", "least_rounds", "tolerance_composition", "tolerance_mu"},
 }
-"""Keys that only say what a campaign is called, how long it goes on and on how many processes."""
+"""Keys that only say what a campaign is called, how long it goes on and on which processes."""
 
 
 def read_settings(

@@ -75,6 +75,7 @@ def test_places_and_processes_are_no_part_of_the_identity(read, tmp_path):
     [
         ("Ni–Al, small", "Ni–Al, longer"),
         ("workers = 2", "workers = 3"),
+        ("[energies]", '[cluster]\nexecutor = "dask"\n[energies]'),
         ("\nrounds = 2", "\nrounds = 5"),
         ("least_rounds = 2", "least_rounds = 1"),
         ("least_rounds = 2", "least_rounds = 2\ntolerance_mu = 0.001"),
