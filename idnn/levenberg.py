@@ -268,7 +268,7 @@ class _Descent:
             self._weigh(active[settled], curvature[settled], fall[settled] < CONVERGED)
 
     def _damp(self, active: Tensor, gain: Tensor) -> None:
-        """Nielsen's rule: a good step widens the region of trust, failures narrow it ever faster."""
+        """Nielsen's rule: good steps widen the region of trust, failures narrow it ever faster."""
         state = self.state
         damping, growth = state.damping[active], state.growth[active]
         shrink = (1 - (2 * gain.clamp(0, 1) - 1) ** 3).clamp_min(1 / 3)

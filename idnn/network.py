@@ -65,7 +65,7 @@ class IntegrableNetwork(nn.Module):
         self.temperature = temperature
         self.settings = settings
         self.reference = IdealMixing(system.q, temperature, settings.floor)
-        set_random_layers(self, system.invariants.count, settings, seeds)
+        self.weights, self.biases = random_parameters(system.invariants.count, settings, seeds)
 
     @property
     def members(self) -> int:
@@ -75,7 +75,8 @@ class IntegrableNetwork(nn.Module):
     @property
     def layers(self) -> Layers:
         """The potential g(h)."""
-        return layers_of(self)
+        activation = ACTIVATIONS[self.settings.activation]
+        return Layers(list(self.weights), list(self.biases), activation)
 
     def forward(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """f(η), mean of the members."""
@@ -92,6 +93,30 @@ class IntegrableNetwork(nn.Module):
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         """∂²f/∂η², mean of the members."""
         return self.hessians(eta).mean(0)
+
+    def evaluate(
+        self, eta: Float[Tensor, "*batch d"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"]]:
+        """f and ∂f/∂η, mean of the members, no graph kept: what a phase field asks for.
+
+        The hidden layers are passed once for both, in chunks that fit the cache; besides the
+        results a chunk of them is all that is held.
+        """
+        with torch.no_grad():
+            rows = eta.reshape(-1, eta.shape[-1])
+            f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
+            pure = self.reference(rows[:1] * 0) + self._kt * self.layers.potential(
+                self.system.invariants(rows[:1] * 0)
+            ).mean(0)
+            for begin in range(0, len(rows), ROWS_PER_CHUNK):
+                part = rows[begin : begin + ROWS_PER_CHUNK]
+                value, slope = self.layers.value_and_slope(self.system.invariants(part))
+                jacobian = self.system.invariants.jacobian(part)
+                pulled = torch.einsum("nk,nkd->nd", slope.mean(0), jacobian)
+                into = slice(begin, begin + len(part))
+                f[into] = self.reference(part) + self._kt * value.mean(0) - pure
+                mu[into] = self.reference.gradient(part) + self._kt * pulled
+        return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""
@@ -156,18 +181,13 @@ class IntegrableNetwork(nn.Module):
         return BOLTZMANN_EV * self.temperature
 
 
-def set_random_layers(
-    module: nn.Module, inputs: int, settings: NetworkSettings, seeds: Sequence[int]
-) -> None:
-    """Give a module `weights` and `biases` with a leading member axis, one member per seed."""
+def random_parameters(
+    inputs: int, settings: NetworkSettings, seeds: Sequence[int]
+) -> tuple[nn.ParameterList, nn.ParameterList]:
+    """Weights and biases with a leading member axis, one member per seed."""
     members = [random_layers([inputs, *settings.widths, 1], seed) for seed in seeds]
     weights, biases = (zip(*each, strict=True) for each in zip(*members, strict=True))
-    module.weights = nn.ParameterList(torch.stack(layer) for layer in weights)
-    module.biases = nn.ParameterList(torch.stack(layer) for layer in biases)
-
-
-def layers_of(module: nn.Module) -> Layers:
-    """The layered potential of a module's weights."""
-    return Layers(
-        list(module.weights), list(module.biases), ACTIVATIONS[module.settings.activation]
+    return (
+        nn.ParameterList([torch.stack(layer) for layer in weights]),
+        nn.ParameterList([torch.stack(layer) for layer in biases]),
     )

@@ -23,7 +23,7 @@ from idnn.units import BOLTZMANN_EV
 Parameters = Mapping[str, Tensor]
 """By name, in a fixed order."""
 
-Rows = Mapping[str, Tensor]
+Rows = dict[str, Tensor]
 """What belongs to measurements, by name."""
 
 _Layered = Callable[[Parameters], Layers]

@@ -1,4 +1,4 @@
-"""What a stopped training continues from: nested state in one safetensors file; nothing executes."""
+"""Nested state in one safetensors file, for a stopped training to continue; nothing executes."""
 
 from __future__ import annotations
 

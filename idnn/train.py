@@ -1,4 +1,4 @@
-"""The training core for any differentiable model: minimise loss(model, batch) and know when to stop.
+"""The training core for any differentiable model: make loss(model, batch) small, and stop.
 
 Residuals of an integrable network are better left to `idnn.levenberg`; what has no residuals, or
 too many weights for their normal equations, is trained here.
@@ -266,7 +266,7 @@ class _Run:
             value.backward()
             return value
 
-        self.optimiser.step(closure)  # pyright: ignore[reportArgumentType]
+        self.optimiser.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def _value(self, batch: object) -> float:
         return float(self.loss(self.model, batch).detach())
