@@ -34,14 +34,14 @@ class Layers:
         """g(u)."""
         a = u
         for weight, bias in self._hidden:
-            a = self.activation(_affine(a, weight, bias))[0]
+            a, _ = self.activation(_affine(a, weight, bias), 1)
         return (a @ self.weights[-1])[..., 0]
 
     def slope(self, u: Float[Tensor, "*rows input"]) -> Float[Tensor, "*member_rows input"]:
         """∂g/∂u."""
         a, slopes = u, []
         for weight, bias in self._hidden:
-            a, slope, _ = self.activation(_affine(a, weight, bias))
+            a, slope = self.activation(_affine(a, weight, bias), 1)
             slopes.append(slope)
         return self._back(slopes)
 
@@ -51,7 +51,7 @@ class Layers:
         """g(u) and ∂g/∂u, the layers passed once."""
         a, slopes = u, []
         for weight, bias in self._hidden:
-            a, slope, _ = self.activation(_affine(a, weight, bias))
+            a, slope = self.activation(_affine(a, weight, bias), 1)
             slopes.append(slope)
         return (a @ self.weights[-1])[..., 0], self._back(slopes)
 
@@ -67,7 +67,7 @@ class Layers:
                 if tangent is None
                 else (tangent * slopes[-1].unsqueeze(-2)) @ weight.unsqueeze(-3)
             )
-            a, slope, curvature = self.activation(_affine(a, weight, bias))
+            a, slope, curvature = self.activation(_affine(a, weight, bias), 2)
             slopes.append(slope)
             curvatures.append(curvature)
             tangents.append(tangent)
@@ -85,7 +85,7 @@ class Layers:
         """g(u) and its derivatives by all weights and biases."""
         a, activations, slopes = u, [u], []
         for weight, bias in self._hidden:
-            a, slope, _ = self.activation(_affine(a, weight, bias))
+            a, slope = self.activation(_affine(a, weight, bias), 1)
             activations.append(a)
             slopes.append(slope)
         back = self.weights[-1].mT.expand_as(a)
@@ -107,7 +107,7 @@ class Layers:
         a, tangent, layers = u, v, []
         for weight, bias in self._hidden:
             before = a, tangent
-            a, slope, curvature = self.activation(_affine(a, weight, bias))
+            a, slope, curvature = self.activation(_affine(a, weight, bias), 2)
             turned = tangent @ weight.unsqueeze(-3)
             tangent = turned * slope.unsqueeze(-2)
             layers.append((*before, slope.unsqueeze(-2), turned * curvature.unsqueeze(-2)))

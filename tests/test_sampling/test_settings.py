@@ -28,7 +28,7 @@ def test_a_campaign_is_read_with_its_defaults(read):
     assert settings.schedule().samples == 30
     committee = settings.committee(2)
     assert (committee.members, committee.network.widths, committee.seed) == (3, (8,), 3002)
-    assert committee.fit.iterations == 40
+    assert committee.fit.iterations == 6
     fit = settings.expansion.fit_settings()
     assert fit.cutoffs == ((3.7, 2.7, 2.7),)
     assert fit.outside_weights == OUTSIDE_WEIGHTS
