@@ -11,7 +11,8 @@ from idnn.checkpoint import load_network
 from idnn.export import grid_states, prototype_states, to_numpy, to_table, to_torch_program
 from idnn.files import existing
 from idnn.network import IntegrableNetwork
-from idnn.ordered_fcc_fit import OrderedFccForm, fit_ordered_fcc
+from idnn.ordered_fcc_fit import fit_ordered_fcc
+from idnn.ordered_fcc_form import OrderedFccForm
 from idnn.tdb import to_tdb
 from idnn.thermal import ThermalNetwork
 

@@ -1,12 +1,11 @@
-"""The CALPHAD form of an ordering fcc solution, fitted to free energies at one or several T."""
+"""Free energies of an ordering fcc alloy, at one or several T, fitted by the CALPHAD form."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
 
 import numpy as np
 import torch
@@ -15,14 +14,14 @@ from torch import Tensor
 
 from idnn.checks import require_positive
 from idnn.equilibrium import TieLine, tie_lines
-from idnn.free_energy import FreeEnergy, IdealMixing, chemical_potential
+from idnn.free_energy import FreeEnergy, IdealMixing, chemical_potential, hessian
+from idnn.network import IntegrableNetwork
 from idnn.order_parameters import FCC_L12
-from idnn.polynomials import Monomial, Polynomials, product
+from idnn.ordered_fcc_form import OrderedFccForm, Solution, weighted_sum
+from idnn.polynomials import Polynomials
 from idnn.units import EV_PER_SITE_IN_J_PER_MOL
 
 logger = logging.getLogger(__name__)
-
-Polynomial = dict[Monomial, float]
 
 LEVELS = 25
 """Of each of the two site fractions of the states that are fitted."""
@@ -36,71 +35,11 @@ NEAR = 0.05
 WEIGHT_NEAR = 100.0
 """… by up to this factor."""
 
-WEIGHT_TANGENT = 1e4
-"""Of the equations that the ends of a tie-line must keep: equal slopes, and the rise between."""
+WEIGHT_ENDS = 1e6
+"""Of the shift of each end of a tie-line in composition, beside energies in eV/site."""
 
 MISS = 1e-3
 """Difference of composition above which a tie-line is not the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderedFccForm:
-    """How many parameters the form has, each linear in T.
-
-    Attributes:
-        solution: terms Lₖ of the Redlich–Kister series of the disordered solution.
-        reciprocal: terms Rₖ, k = 1 …, of the interaction on a sublattice; that of k = 0 would
-            double the end members.
-    """
-
-    solution: int = 4
-    reciprocal: int = 1
-
-    def __post_init__(self) -> None:
-        for name, least in (("solution", 1), ("reciprocal", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}; it is {getattr(self, name)}.")
-
-    @cached_property
-    def functions(self) -> dict[str, Polynomial]:
-        """What multiplies each parameter, a polynomial of η.
-
-        G, the energy of the pure second element; Lₖ of x(1 − x)(2x − 1)ᵏ; Eₙ of the probability
-        that n of four sublattices hold the second element, and Rₖ of Σₛ yₛ(1 − yₛ)(2yₛ − 1)ᵏ, both
-        less their value at yₛ = x (Dupin, Ansara & Sundman 2001,
-        doi:10.1016/S0364-5916(01)00049-9).
-        """
-        x = _linear([1.0, 0.0, 0.0, 0.0])
-        y = [_linear(row) for row in FCC_L12.q_inverse.tolist()]
-        found = {"G": x} | {f"L{k}": _within(x, k) for k in range(self.solution)}
-        for n in range(1, 4):
-            found[f"E{n}"] = _sum((_chance(y, n), 1.0), (_chance([x] * 4, n), -1.0))
-        for k in range(1, self.reciprocal + 1):
-            each = [(_within(one, k), 1.0) for one in y]
-            found[f"R{k}"] = _sum(*each, (_within(x, k), -4.0))
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """f = ideal mixing + a polynomial of η, eV/site.
-
-    Attributes:
-        ideal: on the sublattices.
-        excess: one polynomial.
-    """
-
-    ideal: IdealMixing
-    excess: Polynomials
-
-    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        return self.ideal(eta) + self.excess(eta)[..., 0]
-
-    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        return self.ideal.gradient(eta) + self.excess.jacobian(eta)[..., 0, :]
-
-    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
-        return self.ideal.hessian(eta) + self.excess.second(eta)[..., 0, :, :]
 
 
 @dataclass(frozen=True)
@@ -157,7 +96,9 @@ class OrderedFccFit:
                 self.parameters.values(), self.form.functions.values(), strict=True
             )
         ]
-        return Solution(IdealMixing(FCC_L12.q, temperature), Polynomials.of([_sum(*values)]))
+        return Solution(
+            IdealMixing(FCC_L12.q, temperature), Polynomials.of([weighted_sum(*values)])
+        )
 
 
 def fit_ordered_fcc(
@@ -168,8 +109,8 @@ def fit_ordered_fcc(
 ) -> OrderedFccFit:
     """Least squares of f and ∂f/∂η over states (a, a, a, b): the disordered and the L1₂ phase.
 
-    States near the ends of the γ/γ′ tie-lines weigh more, and at the ends the common tangent is
-    asked for with a greater weight still. A warning is logged where the fit has another tie-line.
+    States near the ends of the γ/γ′ tie-lines weigh more, and the shift of these ends, to first
+    order in the misfit, most. A warning is logged where the fit has another tie-line.
 
     Args:
         energies: of `FCC_L12` by temperature (K), eV/site, zero at η = 0. With one alone all
@@ -196,6 +137,8 @@ def fit_ordered_fcc(
     if not 0 <= low < high <= 1:
         raise ValueError(f"`composition` must rise within [0, 1]; it is {composition}.")
     temperatures = tuple(sorted(energies))
+    for t in temperatures:
+        _require_known(energies[t], t, composition)
     known = {t: _tie_line(energies[t], composition) for t in temperatures}
     basis = Polynomials.of(list(form.functions.values()))
     systems = [_equations(energies[t], t, known[t], basis, composition) for t in temperatures]
@@ -245,30 +188,51 @@ def _equations(
     states = _states(composition)
     ends = states[:0] if line is None else torch.stack([line.left.eta, line.right.eta])
     eta = torch.cat([states, ends])
-    ideal = IdealMixing(FCC_L12.q, temperature)
+    # A network's continuation of x ln x next to the walls is not physics that a database has.
+    network = isinstance(f, IntegrableNetwork)
+    ideal = f.reference if network else IdealMixing(FCC_L12.q, temperature)
     with torch.no_grad():
         value = f(eta) - ideal(eta)
         slope = chemical_potential(f, eta) - ideal.gradient(eta)
-    if not (value.isfinite().all() and slope.isfinite().all()):
-        raise ValueError(
-            f"`energies` must be finite over compositions {composition}; that of {temperature:g} K "
-            "is not. Narrow `composition`."
-        )
     near = 1 + (WEIGHT_NEAR - 1) * torch.exp(-0.5 * (_nearest(eta, ends) / NEAR) ** 2)
-    near[len(states) :] = WEIGHT_TANGENT
     values, slopes = basis(eta), basis.jacobian(eta).mT.flatten(0, 1)
-    inside = slice(len(states))
-    rise = values[len(states) :].diff(dim=0), value[len(states) :].diff()
-    rows = values[inside], slopes, rise[0]
-    targets = value[inside], slope.flatten(), rise[1]
-    weights = near[inside], near.repeat_interleave(eta.shape[1]), near[len(states) + 1 :]
+    shifts = values[:0], value[:0]
+    if line is not None:
+        stiffness = hessian(f, ends)
+        last = slice(len(states), None)
+        misfit = torch.cat([values, value[:, None]], 1)[last]
+        bent = torch.cat([basis.jacobian(eta).mT, slope[..., None]], 2)[last]
+        found = _shifts(ends, stiffness, misfit, bent)
+        shifts = found[:, :-1], found[:, -1]
+    rows = values, slopes, shifts[0]
+    targets = value, slope.flatten(), shifts[1]
+    far = torch.full((len(shifts[1]),), WEIGHT_ENDS, dtype=near.dtype)
+    weights = near, near.repeat_interleave(eta.shape[1]), far
     kind = np.repeat([0, 1, 2], [len(one) for one in targets])
     return _Equations(
-        temperature,
-        *(torch.cat(one).numpy() for one in (rows, targets, weights)),
-        kind == 0,
-        kind == 1,
+        temperature=temperature,
+        design=torch.cat(rows).numpy(),
+        target=torch.cat(targets).numpy(),
+        weight=torch.cat(weights).numpy(),
+        is_value=kind == 0,
+        is_slope=kind == 1,
     )
+
+
+def _shifts(ends: Tensor, stiffness: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+    """How far each end of a tie-line moves in composition when functions r are added to f.
+
+    δη = H⁻¹(δμ e₀ − ∂r/∂η) at each end, δμ = (r_right − r_left)/(x_right − x_left).
+
+    Args:
+        ends: η, [2, d].
+        stiffness: ∂²f/∂η², [2, d, d].
+        values: of the functions at the ends, [2, function].
+        slopes: ∂r/∂η, [2, d, function].
+    """
+    compliance = torch.linalg.inv(stiffness)[:, 0]
+    rise = (values[1] - values[0]) / (ends[1, 0] - ends[0, 0])
+    return compliance[:, :1] * rise - torch.einsum("ei,eif->ef", compliance, slopes)
 
 
 def _states(composition: tuple[float, float]) -> Float[Tensor, "sample d"]:
@@ -278,6 +242,16 @@ def _states(composition: tuple[float, float]) -> Float[Tensor, "sample d"]:
     eta = FCC_L12.order_parameters(torch.stack([b, a, a, a], dim=-1))
     low, high = composition
     return eta[(eta[:, 0] >= low) & (eta[:, 0] <= high)]
+
+
+def _require_known(f: FreeEnergy, temperature: float, composition: tuple[float, float]) -> None:
+    with torch.no_grad():
+        value = f(_states(composition))
+    if len(value) == 0 or not value.isfinite().all():
+        raise ValueError(
+            f"`energies` must be finite over compositions {composition}; that of {temperature:g} K "
+            "is not. Choose another `composition`."
+        )
 
 
 def _nearest(eta: Tensor, ends: Tensor) -> Tensor:
@@ -339,37 +313,3 @@ def _tie_line(
 
 def _rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(x * x)))
-
-
-def _linear(row: Sequence[float]) -> Polynomial:
-    return {tuple(int(i == j) for j in range(len(row))): c for i, c in enumerate(row) if c != 0}
-
-
-def _sum(*parts: tuple[Mapping[Monomial, float], float]) -> Polynomial:
-    """Σ factor × polynomial; what cancels to rounding is left out."""
-    total: Polynomial = {}
-    for polynomial, factor in parts:
-        for e, c in polynomial.items():
-            total[e] = total.get(e, 0.0) + factor * c
-    return {e: c for e, c in total.items() if abs(c) > 1e-12}
-
-
-def _product(factors: Sequence[Polynomial]) -> Polynomial:
-    return reduce(product, factors, {(0, 0, 0, 0): 1.0})
-
-
-def _within(y: Polynomial, k: int) -> Polynomial:
-    """y(1 − y)(2y − 1)ᵏ."""
-    one = {(0, 0, 0, 0): 1.0}
-    return _product([y, _sum((one, 1.0), (y, -1.0)), *[_sum((y, 2.0), (one, -1.0))] * k])
-
-
-def _chance(y: Sequence[Polynomial], n: int) -> Polynomial:
-    """The probability that n of the sublattices hold the second element."""
-    one = {(0, 0, 0, 0): 1.0}
-    terms = [
-        _product([y[s] if chosen >> s & 1 else _sum((one, 1.0), (y[s], -1.0)) for s in range(4)])
-        for chosen in range(16)
-        if chosen.bit_count() == n
-    ]
-    return _sum(*((term, 1.0) for term in terms))

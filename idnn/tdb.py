@@ -53,11 +53,11 @@ def _comments(fit: OrderedFccFit, names: list[str]) -> list[str]:
     ]
     if len(fit.temperatures) == 1:
         lines.append("Every parameter is a constant: use no other temperature.")
-    for line in fit.lines:
-        lines.append(
-            f"Tie-line at {line.temperature:g} K, x({second}): learned {line.given[0]:.5f} "
-            f"{line.given[1]:.5f}, here {line.fitted[0]:.5f} {line.fitted[1]:.5f}"
-        )
+    lines += [
+        f"Tie-line at {line.temperature:g} K, x({second}): learned {line.given[0]:.5f} "
+        f"{line.given[1]:.5f}, here {line.fitted[0]:.5f} {line.fitted[1]:.5f}"
+        for line in fit.lines
+    ]
     return [f"$ {line}" for line in lines]
 
 
