@@ -119,26 +119,12 @@ def fit_ordered_fcc(
         composition: range in which the energies are known; elsewhere the form extrapolates.
 
     Raises:
-        ValueError: there are no energies, a temperature is not positive, the range is empty or not
-            in [0, 1], or an energy is not finite in it.
+        ValueError: there are no energies, one is of another crystal, a temperature is not positive,
+            the range is empty or not in [0, 1], or an energy is not finite in it.
     """
     form = form or OrderedFccForm()
-    low, high = composition
-    for f in energies.values():
-        system = getattr(f, "system", FCC_L12)
-        if system != FCC_L12:
-            raise ValueError(
-                f"`energies` must be of the four sublattices of {FCC_L12.name}; one is of "
-                f"{system.name}."
-            )
-    if not energies:
-        raise ValueError("`energies` must hold at least one free energy; it is empty.")
-    require_positive("temperatures", torch.tensor(list(energies), dtype=torch.float64))
-    if not 0 <= low < high <= 1:
-        raise ValueError(f"`composition` must rise within [0, 1]; it is {composition}.")
+    _require_known(energies, composition)
     temperatures = tuple(sorted(energies))
-    for t in temperatures:
-        _require_known(energies[t], t, composition)
     known = {t: _tie_line(energies[t], composition) for t in temperatures}
     basis = Polynomials.of(list(form.functions.values()))
     systems = [_equations(energies[t], t, known[t], basis, composition) for t in temperatures]
@@ -149,8 +135,6 @@ def fit_ordered_fcc(
     )
     constant, slope = _solve(design, kelvin, target, weight, linear=len(temperatures) > 1)
     misfit = design @ constant + kelvin * (design @ slope) - target
-    is_value = np.concatenate([s.is_value for s in systems])
-    is_slope = np.concatenate([s.is_slope for s in systems])
     unit = EV_PER_SITE_IN_J_PER_MOL
     fitted = OrderedFccFit(
         form=form,
@@ -159,8 +143,8 @@ def fit_ordered_fcc(
             for name, a, b in zip(form.functions, constant, slope, strict=True)
         },
         temperatures=temperatures,
-        error_f=_rms(misfit[is_value]),
-        error_mu=_rms(misfit[is_slope]),
+        error_f=_rms(misfit[np.concatenate([s.is_value for s in systems])]),
+        error_mu=_rms(misfit[np.concatenate([s.is_slope for s in systems])]),
         lines=(),
     )
     return _judged(fitted, known)
@@ -244,14 +228,27 @@ def _states(composition: tuple[float, float]) -> Float[Tensor, "sample d"]:
     return eta[(eta[:, 0] >= low) & (eta[:, 0] <= high)]
 
 
-def _require_known(f: FreeEnergy, temperature: float, composition: tuple[float, float]) -> None:
-    with torch.no_grad():
-        value = f(_states(composition))
-    if len(value) == 0 or not value.isfinite().all():
-        raise ValueError(
-            f"`energies` must be finite over compositions {composition}; that of {temperature:g} K "
-            "is not. Choose another `composition`."
-        )
+def _require_known(energies: Mapping[float, FreeEnergy], composition: tuple[float, float]) -> None:
+    low, high = composition
+    if not energies:
+        raise ValueError("`energies` must hold at least one free energy; it is empty.")
+    require_positive("temperatures", torch.tensor(list(energies), dtype=torch.float64))
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"`composition` must rise within [0, 1]; it is {composition}.")
+    for temperature, f in energies.items():
+        system = getattr(f, "system", FCC_L12)
+        if system != FCC_L12:
+            raise ValueError(
+                f"`energies` must be of the four sublattices of {FCC_L12.name}; one is of "
+                f"{system.name}."
+            )
+        with torch.no_grad():
+            value = f(_states(composition))
+        if len(value) == 0 or not value.isfinite().all():
+            raise ValueError(
+                f"`energies` must be finite over compositions {composition}; that of "
+                f"{temperature:g} K is not. Choose another `composition`."
+            )
 
 
 def _nearest(eta: Tensor, ends: Tensor) -> Tensor:
