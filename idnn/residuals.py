@@ -195,8 +195,8 @@ def _bent(
     model: IntegrableNetwork | ThermalNetwork, data: Hessians, mixing: Tensor, kt: Tensor
 ) -> dict[str, Tensor]:
     """Of a symmetric matrix each component above the diagonal is met twice, at √2 σ."""
-    once = torch.eye(data.eta.shape[1], dtype=data.eta.dtype)
-    sigma = data.sigma * torch.where(once == 1, 1.0, 2**0.5)
+    once = torch.eye(data.eta.shape[1], dtype=torch.bool)
+    sigma = torch.where(once, data.sigma, 2**0.5 * data.sigma)
     return {
         "jacobian": model.system.invariants.jacobian(data.eta),
         "second": model.system.invariants.second(data.eta),
