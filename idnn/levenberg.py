@@ -277,7 +277,10 @@ class _Descent:
         state.growth[active] = torch.where(gain > 0, 2.0, 2 * growth)
 
     def _weigh(self, active: Tensor, curvature: Tensor, converged: Tensor) -> None:
-        """Re-estimate α from the evidence, and s where the fit itself no longer gets better."""
+        """Re-estimate α from the evidence, and s where the fit itself no longer gets better.
+
+        Outliers count in s no more than they pull: Huber's Proposal 2 (1964).
+        """
         state = self.state
         alpha, theta, noise = state.alpha[active], state.theta[active], state.noise[active]
         rounding = 1e-12 * curvature.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
@@ -289,7 +292,8 @@ class _Descent:
         state.alpha[active] = (gamma / size).clamp(WEAKEST, STRONGEST)[:, self.group]
         state.effective[active] = (1 - free).sum(1)
         left = (self.count - state.effective[active]).clamp_min(1)
-        widened = (noise * (2 * state.misfit[active] / left).sqrt()).clamp_min(1)
+        z = self._deviations(theta, active).abs().minimum(state.limit[active, None])
+        widened = (noise * (z.square().sum(1) / left).sqrt()).clamp_min(1)
         state.noise[active] = torch.where(converged, widened, noise)
         state.misfit[active] = self._misfit(theta, active)
 
