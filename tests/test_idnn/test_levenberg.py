@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -111,6 +112,33 @@ def test_errors_that_were_understated_are_widened(understated):
     assert float(fit.noise) == pytest.approx(understated, rel=4 * 0.029)
     gamma_free = (x @ fit.parameters["theta"][0] - y).square().sum() / (600 - fit.effective)
     assert float(fit.noise) == pytest.approx(max(1.0, float(gamma_free) ** 0.5), rel=0.03)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 4])
+def test_a_fit_that_ran_out_of_iterations_widens_its_errors_all_the_same(iterations):
+    x, y, _ = problem(noise=5.0, count=600)
+    settings = LevenbergMarquardt(iterations=iterations)
+    fit = least_squares(start(), [line(x, y)], settings)
+    left = (x @ fit.parameters["theta"][0] - y).square().mean().sqrt()
+    assert float(fit.noise) == pytest.approx(float(left), rel=0.1)
+
+
+def test_two_kinds_of_data_are_one_posterior():
+    """Rows in two blocks, of whatever length, count as in one."""
+    x, y, _ = problem()
+    cut = [line(x[:20], y[:20]), line(x[20:], y[20:])]
+    noise = draw(1, COUNT, 1, seed=5)
+    settings = LevenbergMarquardt()
+    fits = [least_squares(start(), b, settings) for b in ([line(x, y)], cut)]
+    for name in ("noise", "precision", "objective"):
+        torch.testing.assert_close(getattr(fits[0], name), getattr(fits[1], name))
+    samples = [
+        posterior_samples(f, b, settings, data_noise=n, prior_noise=draw(1, SIZE, seed=6))
+        for f, b, n in (
+            (fits[0], [line(x, y)], [noise]), (fits[1], cut, [noise[:, :20], noise[:, 20:]])
+        )
+    ]  # fmt: skip
+    torch.testing.assert_close(*(s.parameters["theta"] for s in samples))
 
 
 def test_overstated_errors_are_believed():
@@ -234,7 +262,7 @@ def test_no_step_raises_the_objective():
         ).objective
         for n in (1, 2, 3, 5, 8, 13, 29)
     ]
-    assert all(later <= sooner for sooner, later in zip(ends, ends[1:], strict=False))
+    assert all(later <= sooner for sooner, later in pairwise(ends))
     assert ends[-1] < 1e-9 * ends[0]
 
 

@@ -1,5 +1,7 @@
 """Residuals: zero on the network's own data, and derivatives that automatic differentiation has."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from learning import parameters_of
@@ -8,6 +10,7 @@ from references import sobol_states
 from idnn.data import Derivatives, Energies, Hessians, Values
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import BCC_D03, FCC_L12
+from idnn.polytope import Polytope
 from idnn.residuals import blocks, by_autodiff
 from idnn.thermal import ThermalNetwork
 
@@ -35,7 +38,7 @@ def temperatures(count):
 
 def own(model, kind, count=12, member=0):
     """What a member says of itself, with errors between 1 and 2 meV; its own data."""
-    eta = sobol_states(count, seed=3, margin=-1e-3)
+    eta = sobol_states(count, seed=3, margin=0.0)
     if isinstance(model, ThermalNetwork):
         each = [_single(model.at(float(t)), kind, e[None], member) for t, e in _pairs(count, eta)]
         if kind == "energies":
@@ -76,7 +79,7 @@ def test_a_networks_own_data_leave_no_residual(kind, thermal):
     model = network(thermal=thermal)
     (block,) = blocks(model, own(model, kind, member=1))
     mine, theirs = block.residual(parameters_of(model), block.rows)[[1, 0]]
-    # σ is 1 meV of Hessians up to kT/floor = 86 eV: rounding of 1e-14 eV is 1e-11 σ.
+    # σ is 1 meV of Hessians of up to kT/floor = 86 eV: rounding of 1e-14 eV is 1e-11 σ.
     assert mine.abs().max() < 1e-9
     assert theirs.abs().median() > 1
 
@@ -150,6 +153,17 @@ def test_other_crystals_have_residuals_too():
     assert block.residual(parameters_of(model), block.rows)[0].abs().max() < 1e-9
 
 
+def test_a_domain_of_the_users_own_is_the_one_that_counts():
+    """Of one that ends at a composition of 0.4."""
+    half = Polytope(torch.tensor([[1.0, 0, 0, 0]]).double(), torch.tensor([0.4]).double())
+    model = network(replace(FCC_L12, domain=half, supplied=FCC_L12.invariants))
+    eta = torch.tensor([[0.39, 0.5, 0, 0], [0.4 + 1e-9, 0, 0, 0]], dtype=torch.float64)
+    assert len(blocks(model, Derivatives(eta, eta, torch.ones_like(eta)))) == 1
+    outside = Derivatives(eta + torch.tensor([0.005, 0, 0, 0]), eta, torch.ones_like(eta))
+    with pytest.raises(ValueError, match=r"`A eta - b of the domain` must lie in .*: 1 of 2"):
+        blocks(model, outside)
+
+
 def test_several_kinds_make_several_blocks_and_empty_ones_none():
     model = network(thermal=True)
     data = [own(model, kind) for kind in KINDS]
@@ -182,6 +196,6 @@ def test_a_temperature_must_be_given_and_be_the_networks():
     elsewhere = Derivatives(eta, one, one, None, torch.full((3,), 900.0).double())
     with pytest.raises(ValueError, match=r"`temperature` must be the network's, 1000 K; it is \[9"):
         blocks(network(), elsewhere)
+    outside = Derivatives(eta, one, one, None, torch.full((3,), 100.0).double())
     with pytest.raises(ValueError, match=r"`temperature` must lie in \[700, 1500\]"):
-        outside = torch.full((3,), 100.0).double()
-        blocks(network(thermal=True), Derivatives(eta, one, one, None, outside))
+        blocks(network(thermal=True), outside)

@@ -135,9 +135,7 @@ def test_only_a_line_from_disorder_to_order_is_the_solution_s():
 
 
 def _as_network(f, composition, members=2):
-    settings = CommitteeSettings(
-        members=members, restarts=1, network=NetworkSettings(widths=(12,))
-    )
+    settings = CommitteeSettings(members=members, restarts=1, network=NetworkSettings(widths=(12,)))
     fresh = IntegrableNetwork(FCC_L12, 1000.0, settings.network, seeds=settings.seeds)
     data = measured(f, 400, seed=1, sigma=1e-3, noise=0.0)
     return train_committee(fresh, data, settings).network
