@@ -110,7 +110,8 @@ def train_committee(
         observe: called with the number of members done.
 
     Raises:
-        ValueError: there are no data, or the network has another number of members.
+        ValueError: there are no data or none but one point, or the network has another number of
+            members.
     """
     fresh = network.members == settings.members * settings.restarts
     if not fresh and network.members != settings.members:
@@ -122,6 +123,7 @@ def train_committee(
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
         for d in as_sequence(data)
     ]
+    _require_different(floored)
     # Bytes, because torch would move the storage of a tensor that multiprocessing pickles into
     # shared memory, from under every numpy view of it.
     task = pickle.dumps((network, floored, settings, fresh))
@@ -141,6 +143,15 @@ def train_committee(
         effective=tuple(n for f in found for n in f.effective.tolist()),
         noise=tuple(n for f in found for n in f.noise.tolist()),
     )
+
+
+def _require_different(data: Sequence[Data]) -> None:
+    """One point tells the evidence nothing of how f varies: it would prune all other inputs."""
+    if data and len(torch.cat([d.eta for d in data]).unique(dim=0)) < 2:
+        raise ValueError(
+            "`data` must hold at least two different points; all "
+            f"{sum(len(d) for d in data)} are at {data[0].eta[0].tolist()}."
+        )
 
 
 def _train(task: bytes, members: range) -> bytes:

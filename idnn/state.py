@@ -42,12 +42,12 @@ def read_state(path: Path) -> dict[str, Any]:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         if header["format"] != FORMAT:
             raise KeyError(header["format"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        return _decoded(header["tree"], tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadCheckpoint(
             f"`checkpoint`: {path} is truncated or not a checkpoint of a training ({error}); "
             "delete it to begin anew."
         ) from error
-    return _decoded(header["tree"], tensors)
 
 
 def _encoded(value: Any, tensors: dict[str, Tensor]) -> list[Any]:  # noqa: ANN401
