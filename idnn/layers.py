@@ -34,26 +34,29 @@ class Layers:
         """g(u)."""
         a = u
         for weight, bias in self._hidden:
-            a, _ = self.activation(_affine(a, weight, bias), 1)
+            a = self.activation(_affine(a, weight, bias))[0]
         return (a @ self.weights[-1])[..., 0]
 
     def slope(self, u: Float[Tensor, "*rows input"]) -> Float[Tensor, "*member_rows input"]:
         """∂g/∂u."""
         a, slopes = u, []
         for weight, bias in self._hidden:
-            a, slope = self.activation(_affine(a, weight, bias), 1)
+            a, slope, _ = self.activation(_affine(a, weight, bias))
             slopes.append(slope)
         return self._back(slopes)
 
     def value_and_slope(
         self, u: Float[Tensor, "*rows input"]
     ) -> tuple[Float[Tensor, "*member_rows"], Float[Tensor, "*member_rows input"]]:
-        """g(u) and ∂g/∂u, the layers passed once."""
-        a, slopes = u, []
+        """g(u) and ∂g/∂u, the layers passed once; not to be differentiated again."""
+        a, sums = u, []
         for weight, bias in self._hidden:
-            a, slope = self.activation(_affine(a, weight, bias), 1)
-            slopes.append(slope)
-        return (a @ self.weights[-1])[..., 0], self._back(slopes)
+            sums.append(_affine(a, weight, bias))
+            a = self.activation.value(sums[-1])
+        back = self.weights[-1].mT.expand_as(a)
+        for z, weight in zip(reversed(sums), reversed(self.weights[:-1]), strict=True):
+            back = self.activation.pull(back, z) @ weight.mT
+        return (a @ self.weights[-1])[..., 0], back
 
     def slope_and_curvature(
         self, u: Float[Tensor, "*rows input"]
@@ -67,7 +70,7 @@ class Layers:
                 if tangent is None
                 else (tangent * slopes[-1].unsqueeze(-2)) @ weight.unsqueeze(-3)
             )
-            a, slope, curvature = self.activation(_affine(a, weight, bias), 2)
+            a, slope, curvature = self.activation(_affine(a, weight, bias))
             slopes.append(slope)
             curvatures.append(curvature)
             tangents.append(tangent)
@@ -85,7 +88,7 @@ class Layers:
         """g(u) and its derivatives by all weights and biases."""
         a, activations, slopes = u, [u], []
         for weight, bias in self._hidden:
-            a, slope = self.activation(_affine(a, weight, bias), 1)
+            a, slope, _ = self.activation(_affine(a, weight, bias))
             activations.append(a)
             slopes.append(slope)
         back = self.weights[-1].mT.expand_as(a)
@@ -107,7 +110,7 @@ class Layers:
         a, tangent, layers = u, v, []
         for weight, bias in self._hidden:
             before = a, tangent
-            a, slope, curvature = self.activation(_affine(a, weight, bias), 2)
+            a, slope, curvature = self.activation(_affine(a, weight, bias))
             turned = tangent @ weight.unsqueeze(-3)
             tangent = turned * slope.unsqueeze(-2)
             layers.append((*before, slope.unsqueeze(-2), turned * curvature.unsqueeze(-2)))

@@ -115,8 +115,9 @@ class IntegrableNetwork(nn.Module):
                 value, slope = self.layers.value_and_slope(self.system.invariants(part))
                 pulled = self._pulled(part, slope.mean(0))
                 into = slice(begin, begin + len(part))
-                f[into] = self.reference(part) + self._kt * value.mean(0) - pure
-                mu[into] = self.reference.gradient(part) + self._kt * pulled
+                mixing, mixing_slope = self.reference.evaluate(part)
+                f[into] = mixing + self._kt * value.mean(0) - pure
+                mu[into] = mixing_slope + self._kt * pulled
         return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
