@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -117,8 +118,12 @@ class IdealMixing:
         return BOLTZMANN_EV * self.temperature
 
     def _q_inverse(self, like: Tensor) -> Tensor:
+        return self._inverse.to(like)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
         invert = torch.linalg.inv if self.q.shape[0] == self.q.shape[1] else torch.linalg.pinv
-        return invert(self.q.double()).to(like)
+        return invert(self.q.double())
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,8 +174,10 @@ class IntegrableNetwork(nn.Module):
         return other.requires_grad_(self.weights[0].requires_grad)
 
     def _gradient(self, rows: Float[Tensor, "sample d"]) -> Float[Tensor, "sample d"]:
-        slope = self.layers.slope(self.system.invariants(rows)).mean(0)
-        return self.reference.gradient(rows) + self._kt * self._pulled(rows, slope)
+        h = self.system.invariants(rows)
+        graph = torch.is_grad_enabled()
+        slope = self.layers.slope(h) if graph else self.layers.value_and_slope(h)[1]
+        return self.reference.gradient(rows) + self._kt * self._pulled(rows, slope.mean(0))
 
     def _pulled(self, rows: Tensor, slope: Tensor) -> Float[Tensor, "*member sample d"]:
         """∂g/∂η from ∂g/∂h."""

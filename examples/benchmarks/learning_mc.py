@@ -28,7 +28,6 @@ from idnn.ensemble import CommitteeSettings, train_committee
 from idnn.equilibrium import committee_tie_line, tie_lines
 from idnn.files import existing, write_atomically
 from idnn.free_energy import FreeEnergy, IdealMixing, chemical_potential
-from idnn.levenberg import LevenbergMarquardt
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from idnn.residuals import blocks
@@ -109,7 +108,9 @@ def _labels(
     return [row for first in sorted(found) for row in found[first]]
 
 
-def learned(points: Points, kelvin: float, reference: FreeEnergy, settings: CommitteeSettings):
+def learned(
+    points: Points, kelvin: float, reference: FreeEnergy, settings: CommitteeSettings
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], IntegrableNetwork]:
     """The committee's mean μ, trained on what is left of μ besides the reference."""
     ideal = IdealMixing(FCC_L12.q, kelvin, FLOOR)
     data = points.data
@@ -201,9 +202,7 @@ def filled(points: Points, kelvin: float) -> dict[str, Any]:
         chosen = Points(points.data[kept], points.statistical[kept], points.homogeneous[kept])
         ideal = IdealMixing(FCC_L12.q, kelvin, FLOOR)
         _, network = learned(chosen, kelvin, ideal, SETTINGS)
-        lines = [
-            t for t in tie_lines(network, FCC_L12, composition=SPAN) if t.left.phase == "A1"
-        ]
+        lines = [t for t in tie_lines(network, FCC_L12, composition=SPAN) if t.left.phase == "A1"]
         estimate = committee_tie_line(network, lines[0]) if lines else None
         found[name] = {
             "points": int(kept.sum()),
@@ -215,13 +214,14 @@ def filled(points: Points, kelvin: float) -> dict[str, Any]:
 
 
 def _slope(f: FreeEnergy, eta: torch.Tensor) -> torch.Tensor:
+    inside = FCC_L12.site_fractions(eta).clamp(1e-7, 1 - 1e-7)
     with torch.no_grad():
-        return chemical_potential(f, eta)
+        return chemical_potential(f, FCC_L12.order_parameters(inside))
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """One panel per temperature: χ of every variant."""
-    figure = new_figure((9.6, 4.0))
+    figure = new_figure(9.6, 4.0)
     panels = figure.subplots(1, len(KELVINS), sharex=True, sharey=True)
     for axes, kelvin in zip(panels, KELVINS, strict=True):
         rows = results[f"{kelvin:.0f}"]

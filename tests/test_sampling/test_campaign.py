@@ -150,7 +150,7 @@ def test_a_stopped_session_keeps_the_seconds_it_spent(tmp_path):
     spent = time.monotonic() - begun
     assert stages == ["sampling"] * 2 + ["training"]
     assert 0 < stored[0] < stored[1]
-    assert 0 < stored[2]
+    assert stored[2] > 0
     store = Store(tmp_path / "stopped" / "run" / STORE)
     assert sum(store.seconds().values()) < spent
     store.close()
