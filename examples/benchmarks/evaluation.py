@@ -1,9 +1,8 @@
 """Time of f and ∂f/∂η per point: the closed form, autograd of the same network, a polynomial."""
 
-import json
-import os
 import time
 from collections.abc import Callable
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -23,6 +22,16 @@ Evaluate = Callable[[Float[Tensor, "sample d"]], tuple[Tensor, Tensor]]
 """η → f, ∂f/∂η."""
 
 
+class Squareplus(nn.Module):
+    """As anyone would write it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z + torch.sqrt(z**2 + 4)) / 2
+
+
+MODULES: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "squareplus": Squareplus}
+
+
 def by_autograd(network: IntegrableNetwork) -> Evaluate:
     """The same function as a user would write it: torch's own layers, and autograd for ∂f/∂η."""
     (first, second, last), biases = network.weights, network.biases
@@ -30,7 +39,7 @@ def by_autograd(network: IntegrableNetwork) -> Evaluate:
     for weight, bias in zip((first, second), biases, strict=True):
         linear = nn.Linear(*weight.shape[1:]).to(weight)
         linear.load_state_dict({"weight": weight[0].mT, "bias": bias[0]})
-        layers += [linear, nn.GELU()]
+        layers += [linear, MODULES[network.settings.activation]()]
     out = nn.Linear(last.shape[1], 1, bias=False).to(last)
     out.load_state_dict({"weight": last[0].mT})
     potential = nn.Sequential(*layers, out).requires_grad_(False)
@@ -86,8 +95,8 @@ def evaluation() -> dict[str, Any]:
     """ns of CPU per point, one thread, 2 × 32 units, one member; all in turn, several times."""
     report: dict[str, Any] = {}
     eta = sobol_states(POINTS, seed=5)
-    for dtype in (torch.float64, torch.float32):
-        settings = NetworkSettings(widths=WIDTHS)
+    for activation, dtype in product(MODULES, (torch.float64, torch.float32)):
+        settings = NetworkSettings(widths=WIDTHS, activation=activation)
         network = IntegrableNetwork(FCC_L12, KELVIN, settings).requires_grad_(False).to(dtype)
         autograd, polynomial = by_autograd(network), by_polynomial(network)
         ways: dict[str, Evaluate] = {
@@ -97,13 +106,11 @@ def evaluation() -> dict[str, Any]:
             "polynomial, chunked": in_chunks(polynomial),
         }
         points = eta.to(dtype)
-        report[str(dtype).removeprefix("torch.")] = timed(ways, points) | {
-            "largest_difference": float(
-                (network.evaluate(points[:4096])[1] - autograd(points[:4096])[1]).abs().max()
-            )
-        }
-        print(json.dumps(report), flush=True)
-    return report | {"load": os.getloadavg()[0]}
+        difference = network.evaluate(points[:4096])[1] - autograd(points[:4096])[1]
+        name = f"{activation} {str(dtype).removeprefix('torch.')}"
+        report[name] = timed(ways, points) | {"largest_difference": float(difference.abs().max())}
+        print(f"{name}: {report[name]}", flush=True)
+    return report
 
 
 def timed(ways: dict[str, Evaluate], points: Tensor) -> dict[str, Any]:

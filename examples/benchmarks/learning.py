@@ -44,9 +44,12 @@ from sampling.workers import pool
 KELVIN, NOISE, SEEDS = 1273.0, 500.0, range(1, 6)
 
 COMMITTEE = CommitteeSettings(
-    network=NetworkSettings(widths=(8, 8)), fit=LevenbergMarquardt(iterations=60), discrepancy=0.0
+    network=NetworkSettings(widths=(6, 6)), fit=LevenbergMarquardt(iterations=60), discrepancy=0.0
 )
 """One setting for all data at one temperature."""
+
+ALONE = NetworkSettings(widths=(8, 8))
+"""Of one network, timed beside the published one: few weights suffice for exact data as well."""
 
 CASES = {"200_exact": (200, 0.0), "1000_exact": (1000, 0.0), "1000_noisy": (1000, NOISE)}
 """Points and noise, J/mol."""
@@ -56,7 +59,7 @@ STUDENT = {1: 0.649, 2: 0.914}
 (Student's t with seven degrees of freedom), not the 0.683 and 0.954 of a normal law."""
 
 TEMPERATURES, UNSEEN = (600.0, 730.0, 900.0, 1130.0, 1473.0), (660.0, 810.0, 1010.0, 1290.0)
-THERMAL = replace(COMMITTEE, network=NetworkSettings(widths=(10, 10), floor=1e-4))
+THERMAL = replace(COMMITTEE, network=NetworkSettings(widths=(8, 8), floor=5e-5))
 ENERGY_NOISE, EACH, COMPOSITION = 200.0, 500, (0.0, 0.35)
 
 
@@ -116,7 +119,8 @@ def fit(executor: Executor) -> dict[str, Any]:
             runs.append(judged(network, test) | {"wall_s": wall})
         report[name] = {key: spread([run[key] for run in runs]) for key in runs[0]}
         print(f"{name}: {report[name]}", flush=True)
-    *_, cpu = clocks(partial(learned, data, settings))
+    data = derivatives(KELVIN, sobol_states(1000, SEEDS[0]), NOISE, SEEDS[0])
+    *_, cpu = clocks(partial(learned, data, replace(COMMITTEE, seed=SEEDS[0])))
     return report | {"cpu_s_1000_noisy": round(cpu, 2), "expected_within": STUDENT}
 
 
@@ -161,9 +165,9 @@ def published() -> dict[str, Any]:
 
 def alone(data: Derivatives, settings: LevenbergMarquardt, seed: int) -> IntegrableNetwork:
     """One network, trained once."""
-    network = IntegrableNetwork(FCC_L12, KELVIN, COMMITTEE.network, (seed,))
+    network = IntegrableNetwork(FCC_L12, KELVIN, ALONE, (seed,))
     start = {name: p.detach() for name, p in network.named_parameters()}
-    last = f"weights.{len(COMMITTEE.network.widths)}"
+    last = f"weights.{len(ALONE.widths)}"
     found = least_squares(start, blocks(network, data), settings, linear=last)
     network.load_state_dict(found.parameters)
     return network
@@ -172,7 +176,8 @@ def alone(data: Derivatives, settings: LevenbergMarquardt, seed: int) -> Integra
 def temperature(executor: Executor) -> dict[str, Any]:
     """One f(η, T) from 2,500 noisy points at five temperatures; tie-lines at others, ±σ."""
     report: dict[str, Any] = {}
-    exact = {kelvin: gamma_prime(free_energy(kelvin)) for kelvin in UNSEEN}
+    found = {kelvin: gamma_prime(free_energy(kelvin)) for kelvin in UNSEEN}
+    exact = {kelvin: line for kelvin, line in found.items() if line is not None}
     for name, take in {"with_energies": True, "without_energies": False}.items():
         lines, walls = [], []
         for seed in SEEDS:
@@ -185,8 +190,8 @@ def temperature(executor: Executor) -> dict[str, Any]:
             committee, wall, _ = clocks(train)
             walls.append(wall)
             for kelvin, line in exact.items():
-                found = compared(committee.network.at(kelvin), line)
-                lines.append({"seed": seed, "kelvin": kelvin} | found)
+                errors = compared(committee.network.at(kelvin), line)
+                lines.append({"seed": seed, "kelvin": kelvin} | errors)
             print(f"{name}, seed {seed}, {wall:.0f} s: {lines[-len(UNSEEN) :]}", flush=True)
         report[name] = {"lines": lines, "wall_s": spread(walls)} | summed(lines)
     return report | {"exact": {k: line.compositions for k, line in exact.items()}}
@@ -296,7 +301,7 @@ def summary(report: dict[str, Any]) -> dict[str, float]:
     if part := report.get("temperature"):
         line["tie_line_unseen_T_max_error"] = max(part["with_energies"]["largest_error"])
     if part := report.get("evaluation"):
-        line["eval_speedup"] = part["float64"]["times_closed_form"]["autograd"][0]
+        line["eval_speedup"] = part["gelu float64"]["times_closed_form"]["autograd"][0]
     return line
 
 

@@ -77,7 +77,7 @@ def _tie_lines(panel: Axes, part: dict[str, Any]) -> None:
 
 def _evaluation(panel: Axes, part: dict[str, Any]) -> None:
     for i, dtype in enumerate(("float64", "float32")):
-        times = part[dtype]["ns_per_point"]
+        times = part[f"gelu {dtype}"]["ns_per_point"]
         for k, (middle, low, high) in enumerate(times.values()):
             where = k + 0.4 * i - 0.2
             panel.bar(
@@ -85,7 +85,7 @@ def _evaluation(panel: Axes, part: dict[str, Any]) -> None:
                 label=dtype if k == 0 else None,
             )  # fmt: skip
             panel.errorbar(where, middle, [[middle - low], [high - middle]], color="k", capsize=3)
-    names = [name.replace(", ", ",\n") for name in part["float64"]["ns_per_point"]]
+    names = [name.replace(", ", ",\n") for name in part["gelu float64"]["ns_per_point"]]
     panel.set_xticks(range(len(names)), names)
     panel.set(ylabel="ns per point, f and ∂f/∂η", title="One member, 2 × 32 units, one thread")
     panel.legend()
