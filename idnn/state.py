@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from idnn.files import write_atomically
@@ -25,6 +23,8 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CannotWrite: the disk refuses; a former file is untouched.
     """
+    from safetensors.torch import save  # training without a checkpoint runs without it
+
     tensors: dict[str, Tensor] = {}
     tree = {"format": FORMAT, "tree": _encoded(state, tensors)}
     write_atomically(path, save(tensors, metadata={"scalebridge": json.dumps(tree)}))
@@ -36,6 +36,8 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         BadCheckpoint: it is truncated or something else.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="pt") as stream:
             header = json.loads((stream.metadata() or {})["scalebridge"])
