@@ -23,7 +23,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CannotWrite: the disk refuses; a former file is untouched.
     """
-    from safetensors.torch import save
+    from safetensors.torch import save  # training without a checkpoint runs without it
 
     tensors: dict[str, Tensor] = {}
     tree = {"format": FORMAT, "tree": _encoded(state, tensors)}

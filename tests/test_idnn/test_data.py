@@ -93,11 +93,11 @@ def test_rows_are_chosen_with_their_errors_and_temperatures():
 
 
 def test_components_along_directions_are_projections():
-    directions = torch.tensor([[0.6, 0.8], [0.8, -0.6]], dtype=torch.float64)
+    directions = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)
     eta = ETA[:, :2]
     data = Derivatives(eta, eta, torch.ones_like(eta), directions)
-    torch.testing.assert_close(data.along(eta)[:, 0], 0.6 * eta[:, 0] + 0.8 * eta[:, 1])
-    torch.testing.assert_close(data.along(eta)[:, 1], 0.8 * eta[:, 0] - 0.6 * eta[:, 1])
+    torch.testing.assert_close(data.along(eta)[:, 0], 0.6 * eta[:, 0] - 0.8 * eta[:, 1])
+    torch.testing.assert_close(data.along(eta)[:, 1], 0.8 * eta[:, 0] + 0.6 * eta[:, 1])
     assert Derivatives(eta, eta, torch.ones_like(eta)).along(eta) is eta
 
 

@@ -196,6 +196,17 @@ def test_training_restores_the_number_of_threads(noisy):
         torch.set_num_threads(before)
 
 
+def test_every_member_sees_noise_of_its_own(noisy, serial):
+    """From one start, members differ by noise alone."""
+    start = IntegrableNetwork.gather([serial.network], [0] * 6)
+    settings = CommitteeSettings(members=6, network=SMALL)
+    network = train_committee(start, noisy, settings).network
+    with torch.no_grad():
+        mu = network.gradients(noisy.eta)
+    apart = torch.pdist(mu.flatten(1)) / mu[0].numel() ** 0.5
+    assert apart.min() > 0.3 * apart.median()
+
+
 def test_a_committee_of_another_size_is_refused(noisy):
     network = IntegrableNetwork(FCC_L12, T, SMALL, seeds=range(5))
     with pytest.raises(ValueError, match="`network` must have 3 members, or 2 for each; it has 5"):
