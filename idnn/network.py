@@ -93,8 +93,9 @@ class IntegrableNetwork(nn.Module):
         """∂²f/∂η², mean of the members."""
         rows = eta.reshape(-1, eta.shape[-1])
         slope, curvature = self.layers.slope_and_curvature(self.system.invariants(rows))
-        excess = self._bent(rows, slope.mean(0), curvature.mean(0)).reshape(*eta.shape, -1)
-        return self.reference.hessian(eta) + self._kt * excess
+        excess = self._bent(rows, slope.mean(0), curvature.mean(0))
+        shape = (*eta.shape, eta.shape[-1])
+        return self.reference.hessian(eta) + self._kt * excess.reshape(shape)
 
     def evaluate(
         self, eta: Float[Tensor, "*batch d"]
