@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-Activation = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-"""s(z) → s, s′, s″. The potential's layers use s, those of its gradient s′, of its Hessian s″."""
+
+@dataclass(frozen=True)
+class Activation:
+    """s(z) → s, s′, s″. The potential's layers use s, those of its gradient s′, of its Hessian s″.
+
+    Attributes:
+        closed_form: all three.
+        value: s alone, in as few passes over memory as can be.
+        pull: g, z → g s′(z), alike.
+    """
+
+    closed_form: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    value: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.closed_form(z)
 
 
 def softplus(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """s = ln(1 + eᶻ), s′ the logistic function (Teichert et al. 2019, cma.2019.05.019)."""
     slope = z.sigmoid()
-    # Torch's default replaces softplus by z from z = 20 on, where they still differ by 2e-9.
-    return nn.functional.softplus(z, threshold=40), slope, slope * (1 - slope)
+    return _softplus(z), slope, slope * (1 - slope)
 
 
 def squareplus(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,10 +56,21 @@ def gelu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return z * below, below + z * density, density * (2 - z * z)
 
 
+def _softplus(z: Tensor) -> Tensor:
+    # Torch's default replaces softplus by z from z = 20 on, where they still differ by 2e-9.
+    return nn.functional.softplus(z, threshold=40)
+
+
+def _squareplus(z: Tensor) -> Tensor:
+    return 0.5 * (z + (z * z + 4).sqrt())
+
+
 ACTIVATIONS: dict[str, Activation] = {
-    "gelu": gelu,
-    "logcosh": logcosh,
-    "softplus": softplus,
-    "squareplus": squareplus,
+    "gelu": Activation(gelu, nn.functional.gelu, torch.ops.aten.gelu_backward),
+    "logcosh": Activation(logcosh, lambda z: logcosh(z)[0], lambda g, z: g * z.tanh()),
+    "softplus": Activation(softplus, _softplus, lambda g, z: g * z.sigmoid()),
+    "squareplus": Activation(
+        squareplus, _squareplus, lambda g, z: 0.5 * torch.addcmul(g, g, z / (z * z + 4).sqrt())
+    ),
 }
 """By the names that settings use."""

@@ -18,6 +18,7 @@ from idnn.checks import require_shape
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import system_from
+from idnn.thermal import ThermalNetwork
 
 FORMAT = "scalebridge-free-energy-2"
 
@@ -30,13 +31,21 @@ class BadModelFile(ValueError):
 
 
 def save_network(
-    network: IntegrableNetwork, path: Path, *, data_hash: str, notes: dict[str, Any] | None = None
+    network: IntegrableNetwork | ThermalNetwork,
+    path: Path,
+    *,
+    data_hash: str,
+    notes: dict[str, Any] | None = None,
 ) -> None:
-    """Write `network` to `path` atomically, with its settings, units, data hash and versions."""
+    """Write `network` to `path` atomically, with its settings, units, data hash and versions.
+
+    The header's `temperature_K` says which it is: a number, or the two ends of a range.
+    """
+    kelvin = network.temperatures if isinstance(network, ThermalNetwork) else network.temperature
     header = {
         "format": FORMAT,
         "system": network.system.entries(),
-        "temperature_K": network.temperature,
+        "temperature_K": kelvin,
         "units": "eV/site",
         "settings": asdict(network.settings),
         "members": network.members,
@@ -80,7 +89,24 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path | str) -> IntegrableNetwork:
-    """The network written by `save_network`; a `FreeEnergy` in eV/site.
+    """The network of one temperature written by `save_network`; a `FreeEnergy` in eV/site.
+
+    Raises:
+        FileNotFoundError: when there is no file.
+        BadModelFile: as `load_network`, and when it is a network of a range of temperatures.
+    """
+    network = load_network(path)
+    if isinstance(network, ThermalNetwork):
+        low, high = network.temperatures
+        raise BadModelFile(
+            f"`model`: {path} holds all temperatures from {low:g} to {high:g} K; one is wanted. "
+            "Take `load_network(path).at(temperature)`."
+        )
+    return network
+
+
+def load_network(path: Path | str) -> IntegrableNetwork | ThermalNetwork:
+    """The network written by `save_network`, of one temperature or of a range.
 
     Raises:
         FileNotFoundError: when there is no file.
@@ -102,13 +128,19 @@ def load(path: Path | str) -> IntegrableNetwork:
     return network.requires_grad_(False)
 
 
-def _described_by(header: dict[str, Any], state: dict[str, Tensor]) -> IntegrableNetwork:
+def _described_by(
+    header: dict[str, Any], state: dict[str, Tensor]
+) -> IntegrableNetwork | ThermalNetwork:
     """An untrained network of the header's shape, built only once the weights have that shape."""
     system = system_from(header["system"])
     settings = NetworkSettings(**header["settings"] | {"widths": (*header["settings"]["widths"],)})
-    sizes = [system.invariants.count, *settings.widths, 1]
+    kelvin = header["temperature_K"]
+    thermal = isinstance(kelvin, list)
+    sizes = [system.invariants.count + thermal, *settings.widths, 1]
     for i, shape in enumerate(pairwise(sizes)):
         require_shape(f"weights.{i}", state[f"weights.{i}"], (header["members"], *shape))
-    return IntegrableNetwork(
-        system, header["temperature_K"], settings, seeds=range(header["members"])
-    )
+    seeds = range(header["members"])
+    if thermal:
+        low, high = kelvin
+        return ThermalNetwork(system, (low, high), settings, seeds=seeds)
+    return IntegrableNetwork(system, kelvin, settings, seeds=seeds)

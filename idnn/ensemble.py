@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from idnn.levenberg import (
     least_squares,
     posterior_samples,
 )
+from idnn.messages import DataMessage, NetworkMessage, to_arrays
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.residuals import blocks
 from idnn.runtime import one_torch_thread
@@ -110,7 +111,8 @@ def train_committee(
         observe: called with the number of members done.
 
     Raises:
-        ValueError: there are no data, or the network has another number of members.
+        ValueError: there are no data or none but one point, or the network has another number of
+            members.
     """
     fresh = network.members == settings.members * settings.restarts
     if not fresh and network.members != settings.members:
@@ -122,34 +124,66 @@ def train_committee(
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
         for d in as_sequence(data)
     ]
-    # Bytes, because torch would move the storage of a tensor that multiprocessing pickles into
-    # shared memory, from under every numpy view of it.
-    task = pickle.dumps((network, floored, settings, fresh))
+    _require_different(floored)
+    task = NetworkMessage.of(network), tuple(map(DataMessage.of, floored)), settings, fresh
     parts = [
         range(i, min(i + AT_ONCE, settings.members)) for i in range(0, settings.members, AT_ONCE)
     ]
-    mapper: Callable[..., Iterable[bytes]] = map if executor is None else executor.map
-    found: list[LeastSquaresFit] = []
-    for part, content in zip(parts, mapper(partial(_train, task), parts), strict=True):
-        found.append(pickle.loads(content))
+    mapper: Callable[..., Iterable[_Trained]] = map if executor is None else executor.map
+    found: list[_Trained] = []
+    for part, trained in zip(parts, mapper(partial(_train, *task), parts), strict=True):
+        found.append(trained)
         if observe is not None:
             observe(part.stop)
-    trained = {name: torch.cat([f.parameters[name] for f in found]) for name in found[0].parameters}
+    parameters = {
+        name: torch.from_numpy(np.concatenate([f.parameters[name] for f in found]))
+        for name in found[0].parameters
+    }
     return Committee(
-        network=_with_parameters(network, trained),
-        iterations=tuple(n for f in found for n in f.iterations.tolist()),
-        effective=tuple(n for f in found for n in f.effective.tolist()),
-        noise=tuple(n for f in found for n in f.noise.tolist()),
+        network=_with_parameters(network, parameters),
+        iterations=tuple(n for f in found for n in f.iterations),
+        effective=tuple(n for f in found for n in f.effective),
+        noise=tuple(n for f in found for n in f.noise),
     )
 
 
-def _train(task: bytes, members: range) -> bytes:
-    network, data, settings, fresh = pickle.loads(task)
+def _require_different(data: Sequence[Data]) -> None:
+    """One point tells the evidence nothing of how f varies: it would prune all other inputs."""
+    if data and len(torch.cat([d.eta for d in data]).unique(dim=0)) < 2:
+        raise ValueError(
+            "`data` must hold at least two different points; all "
+            f"{sum(len(d) for d in data)} are at {data[0].eta[0].tolist()}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """What comes back of some members."""
+
+    parameters: dict[str, np.ndarray]
+    iterations: tuple[int, ...]
+    effective: tuple[float, ...]
+    noise: tuple[float, ...]
+
+
+def _train(
+    network: NetworkMessage,
+    data: Sequence[DataMessage],
+    settings: CommitteeSettings,
+    fresh: bool,
+    members: range,
+) -> _Trained:
     with one_torch_thread():
-        return pickle.dumps(_trained(network, data, settings, members, fresh=fresh))
+        fit = _fitted(network.network(), [d.data() for d in data], settings, members, fresh=fresh)
+    return _Trained(
+        parameters=to_arrays(fit.parameters),
+        iterations=tuple(fit.iterations.tolist()),
+        effective=tuple(fit.effective.tolist()),
+        noise=tuple(fit.noise.tolist()),
+    )
 
 
-def _trained(
+def _fitted(
     network: IntegrableNetwork | ThermalNetwork,
     data: Sequence[Data],
     settings: CommitteeSettings,

@@ -43,6 +43,14 @@ class Committee(Protocol):
         """f(η) of each."""
         ...
 
+    def gradients(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d"]:
+        """∂f/∂η of each."""
+        ...
+
+    def hessians(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d d"]:
+        """∂²f/∂η² of each."""
+        ...
+
 
 Found = TypeVar("Found", bound=Quantified)
 
@@ -95,6 +103,12 @@ class EachItsOwn:
 
     def __call__(self, eta: Float[Tensor, "sample d"]) -> Float[Tensor, " sample"]:
         return self.committee.values(eta)[self.member, torch.arange(len(eta))]
+
+    def gradient(self, eta: Float[Tensor, "sample d"]) -> Float[Tensor, "sample d"]:
+        return self.committee.gradients(eta)[self.member, torch.arange(len(eta))]
+
+    def hessian(self, eta: Float[Tensor, "sample d"]) -> Float[Tensor, "sample d d"]:
+        return self.committee.hessians(eta)[self.member, torch.arange(len(eta))]
 
     def at(self, rows: Int[Tensor, " chosen"]) -> EachItsOwn:
         """The energies of the chosen rows."""

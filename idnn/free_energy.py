@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -91,6 +92,18 @@ class IdealMixing:
         by_site = _xlogx_slope(x, self.floor) - _xlogx_slope(1 - x, self.floor)
         return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
 
+    def evaluate(
+        self, eta: Float[Tensor, "*batch d"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"]]:
+        """f and ∂f/∂η; they share their logarithms."""
+        x = self.site_fractions(eta)
+        (value, slope), (others, other_slope) = (
+            _xlogx_and_slope(part, self.floor) for part in (x, 1 - x)
+        )
+        scale = self._kt / x.shape[-1]
+        gradient = scale * (slope - other_slope) @ self._q_inverse(eta)
+        return scale * (value + others).sum(-1), gradient
+
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         x, inverse = self.site_fractions(eta), self._q_inverse(eta)
         by_site = _xlogx_curvature(x, self.floor) + _xlogx_curvature(1 - x, self.floor)
@@ -105,8 +118,12 @@ class IdealMixing:
         return BOLTZMANN_EV * self.temperature
 
     def _q_inverse(self, like: Tensor) -> Tensor:
+        return self._inverse.to(like)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
         invert = torch.linalg.inv if self.q.shape[0] == self.q.shape[1] else torch.linalg.pinv
-        return invert(self.q.double()).to(like)
+        return invert(self.q.double())
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +160,15 @@ def _xlogx_slope(x: Tensor, floor: float) -> Tensor:
         return 1 + x.log()
     inside, below = _split(x, floor)
     return 1 + inside.log() + below / floor
+
+
+def _xlogx_and_slope(x: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    if floor == 0:
+        return _xlogx(x, floor), _xlogx_slope(x, floor)
+    inside, below = _split(x, floor)
+    log = inside.log()
+    value = inside * log + below * (1 + math.log(floor) + below / (2 * floor))
+    return value, 1 + log + below / floor
 
 
 def _xlogx_curvature(x: Tensor, floor: float) -> Tensor:

@@ -48,12 +48,15 @@ class Layers:
     def value_and_slope(
         self, u: Float[Tensor, "*rows input"]
     ) -> tuple[Float[Tensor, "*member_rows"], Float[Tensor, "*member_rows input"]]:
-        """g(u) and ∂g/∂u, the layers passed once."""
-        a, slopes = u, []
+        """g(u) and ∂g/∂u, the layers passed once; not to be differentiated again."""
+        a, sums = u, []
         for weight, bias in self._hidden:
-            a, slope, _ = self.activation(_affine(a, weight, bias))
-            slopes.append(slope)
-        return (a @ self.weights[-1])[..., 0], self._back(slopes)
+            sums.append(_affine(a, weight, bias))
+            a = self.activation.value(sums[-1])
+        back = self.weights[-1].mT.expand_as(a)
+        for z, weight in zip(reversed(sums), reversed(self.weights[:-1]), strict=True):
+            back = self.activation.pull(back, z) @ weight.mT
+        return (a @ self.weights[-1])[..., 0], back
 
     def slope_and_curvature(
         self, u: Float[Tensor, "*rows input"]

@@ -130,7 +130,7 @@ def posterior_samples(
     blocks: Sequence[Block],
     settings: LevenbergMarquardt,
     *,
-    data_noise: Sequence[Float[Tensor, "member row component"]],
+    data_noise: Sequence[Float[Tensor, "member _row _component"]],
     prior_noise: Float[Tensor, "member parameter"],
 ) -> LeastSquaresFit:
     """Fits to data and to a prior moved by given numbers of standard errors, at the α and s of fit.
@@ -229,6 +229,9 @@ class _Descent:
             active = ((state.quiet < 3) & ~stuck).nonzero()[:, 0]
             if len(active) == 0:
                 break
+        unfinished = (state.quiet < 3).nonzero()[:, 0]
+        if self.settings.evidence and len(unfinished) > 0:
+            self._admit(unfinished)
         return LeastSquaresFit(
             parameters=self._named(state.theta),
             objective=self._objective(torch.arange(len(state.theta))),
@@ -237,6 +240,12 @@ class _Descent:
             noise=state.noise,
             precision=state.alpha,
         )
+
+    def _admit(self, active: Tensor) -> None:
+        """What a fit has not met when its iterations are over counts as noise."""
+        self._look(active)
+        self._widen(active)
+        self._look(active)
 
     def _step(self, active: Tensor) -> None:
         """One trial step of every active member, taken where it lowers the objective."""
@@ -268,7 +277,7 @@ class _Descent:
             self._weigh(active[settled], curvature[settled], fall[settled] < CONVERGED)
 
     def _damp(self, active: Tensor, gain: Tensor) -> None:
-        """Nielsen's rule: a good step widens the region of trust, failures narrow it ever faster."""
+        """Nielsen's rule: good steps widen the region of trust, failures narrow it ever faster."""
         state = self.state
         damping, growth = state.damping[active], state.growth[active]
         shrink = (1 - (2 * gain.clamp(0, 1) - 1) ** 3).clamp_min(1 / 3)
@@ -279,7 +288,7 @@ class _Descent:
     def _weigh(self, active: Tensor, curvature: Tensor, converged: Tensor) -> None:
         """Re-estimate α from the evidence, and s where the fit itself no longer gets better."""
         state = self.state
-        alpha, theta, noise = state.alpha[active], state.theta[active], state.noise[active]
+        alpha, theta = state.alpha[active], state.theta[active]
         rounding = 1e-12 * curvature.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
         factor = torch.linalg.cholesky(curvature + torch.diag_embed(alpha + rounding))
         free = alpha * torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2)
@@ -288,10 +297,18 @@ class _Descent:
         size = groups.index_add(1, self.group, theta.square())
         state.alpha[active] = (gamma / size).clamp(WEAKEST, STRONGEST)[:, self.group]
         state.effective[active] = (1 - free).sum(1)
-        left = (self.count - state.effective[active]).clamp_min(1)
-        widened = (noise * (2 * state.misfit[active] / left).sqrt()).clamp_min(1)
-        state.noise[active] = torch.where(converged, widened, noise)
+        if converged.any():
+            self._widen(active[converged])
         state.misfit[active] = self._misfit(theta, active)
+
+    def _widen(self, active: Tensor) -> None:
+        """Re-estimate s; outliers count no more than they pull (Huber's Proposal 2, 1964)."""
+        state = self.state
+        left = (self.count - state.effective[active]).clamp_min(1)
+        z = self._deviations(state.theta[active], active).abs()
+        inside = z.minimum(state.limit[active, None])
+        widened = state.noise[active] * (inside.square().sum(1) / left).sqrt()
+        state.noise[active] = widened.clamp_min(1)
 
     def _objective(self, active: Tensor) -> Tensor:
         state = self.state

@@ -65,7 +65,7 @@ class IntegrableNetwork(nn.Module):
         self.temperature = temperature
         self.settings = settings
         self.reference = IdealMixing(system.q, temperature, settings.floor)
-        set_random_layers(self, system.invariants.count, settings, seeds)
+        self.weights, self.biases = random_parameters(system.invariants.count, settings, seeds)
 
     @property
     def members(self) -> int:
@@ -75,7 +75,8 @@ class IntegrableNetwork(nn.Module):
     @property
     def layers(self) -> Layers:
         """The potential g(h)."""
-        return layers_of(self)
+        activation = ACTIVATIONS[self.settings.activation]
+        return Layers(list(self.weights), list(self.biases), activation)
 
     def forward(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """f(η), mean of the members."""
@@ -83,15 +84,42 @@ class IntegrableNetwork(nn.Module):
 
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """μ = ∂f/∂η, mean of the members. Without a graph it works in chunks that fit the cache."""
-        if torch.is_grad_enabled():
-            return self.gradients(eta).mean(0)
         rows = eta.reshape(-1, eta.shape[-1])
-        chunks = [self.gradients(part).mean(0) for part in rows.split(ROWS_PER_CHUNK)]
-        return torch.cat(chunks).reshape(eta.shape)
+        size = len(rows) if torch.is_grad_enabled() else ROWS_PER_CHUNK
+        parts = [self._gradient(part) for part in rows.split(max(1, size))]
+        return torch.cat(parts).reshape(eta.shape)
 
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         """∂²f/∂η², mean of the members."""
-        return self.hessians(eta).mean(0)
+        rows = eta.reshape(-1, eta.shape[-1])
+        slope, curvature = self.layers.slope_and_curvature(self.system.invariants(rows))
+        excess = self._bent(rows, slope.mean(0), curvature.mean(0))
+        shape = (*eta.shape, eta.shape[-1])
+        return self.reference.hessian(eta) + self._kt * excess.reshape(shape)
+
+    def evaluate(
+        self, eta: Float[Tensor, "*batch d"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"]]:
+        """f and ∂f/∂η, mean of the members, no graph kept: what a phase field asks for.
+
+        The hidden layers are passed once for both, in chunks that fit the cache; besides the
+        results a chunk of them is all that is held.
+        """
+        with torch.no_grad():
+            rows = eta.reshape(-1, eta.shape[-1])
+            f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
+            pure = self.reference(rows[:1] * 0) + self._kt * self.layers.potential(
+                self.system.invariants(rows[:1] * 0)
+            ).mean(0)
+            for begin in range(0, len(rows), ROWS_PER_CHUNK):
+                part = rows[begin : begin + ROWS_PER_CHUNK]
+                value, slope = self.layers.value_and_slope(self.system.invariants(part))
+                pulled = self._pulled(part, slope.mean(0))
+                into = slice(begin, begin + len(part))
+                mixing, mixing_slope = self.reference.evaluate(part)
+                f[into] = mixing + self._kt * value.mean(0) - pure
+                mu[into] = mixing_slope + self._kt * pulled
+        return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""
@@ -104,18 +132,13 @@ class IntegrableNetwork(nn.Module):
     def gradients(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d"]:
         """∂f/∂η of each member."""
         rows = eta.reshape(-1, eta.shape[-1])
-        slope = self.layers.slope(self.system.invariants(rows))
-        excess = torch.einsum("mnk,nkd->mnd", slope, self.system.invariants.jacobian(rows))
+        excess = self._pulled(rows, self.layers.slope(self.system.invariants(rows)))
         return self.reference.gradient(eta) + self._kt * excess.reshape(self.members, *eta.shape)
 
     def hessians(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d d"]:
         """∂²f/∂η² of each member."""
         rows = eta.reshape(-1, eta.shape[-1])
-        invariants = self.system.invariants
-        slope, curvature = self.layers.slope_and_curvature(invariants(rows))
-        jacobian = invariants.jacobian(rows)
-        excess = jacobian.mT @ curvature @ jacobian
-        excess = excess + torch.einsum("mnk,nkij->mnij", slope, invariants.second(rows))
+        excess = self._bent(rows, *self.layers.slope_and_curvature(self.system.invariants(rows)))
         shape = (self.members, *eta.shape, eta.shape[-1])
         return self.reference.hessian(eta) + self._kt * excess.reshape(shape)
 
@@ -151,23 +174,38 @@ class IntegrableNetwork(nn.Module):
         other.reference = IdealMixing(self.system.q, self.temperature, floor)
         return other.requires_grad_(self.weights[0].requires_grad)
 
+    def _gradient(self, rows: Float[Tensor, "sample d"]) -> Float[Tensor, "sample d"]:
+        h = self.system.invariants(rows)
+        graph = torch.is_grad_enabled()
+        slope = self.layers.slope(h) if graph else self.layers.value_and_slope(h)[1]
+        return self.reference.gradient(rows) + self._kt * self._pulled(rows, slope.mean(0))
+
+    def _pulled(self, rows: Tensor, slope: Tensor) -> Float[Tensor, "*member sample d"]:
+        """∂g/∂η from ∂g/∂h."""
+        jacobian = self.system.invariants.jacobian(rows)
+        return (slope.unsqueeze(-1) * jacobian).sum(-2)  # faster than many tiny matrix products
+
+    def _bent(
+        self, rows: Tensor, slope: Tensor, curvature: Tensor
+    ) -> Float[Tensor, "*member sample d d"]:
+        """∂²g/∂η² from ∂g/∂h and ∂²g/∂h²."""
+        invariants = self.system.invariants
+        jacobian = invariants.jacobian(rows)
+        turned = torch.einsum("...nk,nkij->...nij", slope, invariants.second(rows))
+        return jacobian.mT @ curvature @ jacobian + turned
+
     @property
     def _kt(self) -> float:
         return BOLTZMANN_EV * self.temperature
 
 
-def set_random_layers(
-    module: nn.Module, inputs: int, settings: NetworkSettings, seeds: Sequence[int]
-) -> None:
-    """Give a module `weights` and `biases` with a leading member axis, one member per seed."""
+def random_parameters(
+    inputs: int, settings: NetworkSettings, seeds: Sequence[int]
+) -> tuple[nn.ParameterList, nn.ParameterList]:
+    """Weights and biases with a leading member axis, one member per seed."""
     members = [random_layers([inputs, *settings.widths, 1], seed) for seed in seeds]
     weights, biases = (zip(*each, strict=True) for each in zip(*members, strict=True))
-    module.weights = nn.ParameterList(torch.stack(layer) for layer in weights)
-    module.biases = nn.ParameterList(torch.stack(layer) for layer in biases)
-
-
-def layers_of(module: nn.Module) -> Layers:
-    """The layered potential of a module's weights."""
-    return Layers(
-        list(module.weights), list(module.biases), ACTIVATIONS[module.settings.activation]
+    return (
+        nn.ParameterList([torch.stack(layer) for layer in weights]),
+        nn.ParameterList([torch.stack(layer) for layer in biases]),
     )

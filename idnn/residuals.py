@@ -13,18 +13,23 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from idnn.activations import ACTIVATIONS
+from idnn.checks import require_in_range
 from idnn.data import Data, Derivatives, Hessians, Values, as_sequence
 from idnn.free_energy import IdealMixing
 from idnn.layers import Layers
 from idnn.network import IntegrableNetwork
+from idnn.order_parameters import System
 from idnn.thermal import ThermalNetwork
 from idnn.units import BOLTZMANN_EV
 
 Parameters = Mapping[str, Tensor]
 """By name, in a fixed order."""
 
-Rows = Mapping[str, Tensor]
+Rows = dict[str, Tensor]
 """What belongs to measurements, by name."""
+
+BEYOND = 1e-6
+"""By how much rounding may put a point outside the domain."""
 
 _Layered = Callable[[Parameters], Layers]
 
@@ -80,8 +85,8 @@ def blocks(model: IntegrableNetwork | ThermalNetwork, data: Data | Sequence[Data
     """The residuals of a network on data; all that does not depend on its weights is done here.
 
     Raises:
-        ValueError: there are no data, a temperature is missing or is not the network's, or
-            energies are given to a network of one temperature.
+        ValueError: there are no data, a point lies outside the domain, a temperature is missing
+            or is not the network's, or energies are given to a network of one temperature.
     """
     each = as_sequence(data)
     if not each:
@@ -90,6 +95,7 @@ def blocks(model: IntegrableNetwork | ThermalNetwork, data: Data | Sequence[Data
 
 
 def _block(model: IntegrableNetwork | ThermalNetwork, data: Data) -> Block:
+    _require_inside(model.system, data.eta)
     kelvin = _temperatures(model, data)
     kt = BOLTZMANN_EV * kelvin
     rows, d = {"u": _inputs(model, data.eta, kelvin)}, data.eta.shape[1]
@@ -116,6 +122,15 @@ def _block(model: IntegrableNetwork | ThermalNetwork, data: Data) -> Block:
     pull[:, -1] = model.tau_slope / data.sigma
     rows |= {"pull": pull[:, None], "target": (data.value / data.sigma)[:, None]}
     return Block(partial(_energy, layers), partial(_energy_linearised, layers), rows, 1)
+
+
+def _require_inside(system: System, eta: Tensor) -> None:
+    if system.domain is None:
+        x = system.site_fractions(eta)
+        require_in_range("site fractions of eta", x, -BEYOND, 1 + BEYOND)
+    else:
+        beyond = eta @ system.domain.matrix.T - system.domain.bound
+        require_in_range("A eta - b of the domain", beyond, -torch.inf, BEYOND)
 
 
 def _layers(activation: str, parameters: Parameters) -> Layers:
@@ -195,8 +210,8 @@ def _bent(
     model: IntegrableNetwork | ThermalNetwork, data: Hessians, mixing: Tensor, kt: Tensor
 ) -> dict[str, Tensor]:
     """Of a symmetric matrix each component above the diagonal is met twice, at √2 σ."""
-    once = torch.eye(data.eta.shape[1], dtype=data.eta.dtype)
-    sigma = data.sigma * torch.where(once == 1, 1.0, 2**0.5)
+    once = torch.eye(data.eta.shape[1], dtype=torch.bool)
+    sigma = torch.where(once, data.sigma, 2**0.5 * data.sigma)
     return {
         "jacobian": model.system.invariants.jacobian(data.eta),
         "second": model.system.invariants.second(data.eta),

@@ -56,7 +56,8 @@ def _clause(model: type[BaseModel], item: Any) -> str:  # noqa: ANN401
     keys, known = _walk(model, item["loc"])
     name = ".".join(keys)
     rule = item["msg"].removeprefix("Value error, ")
-    rule = rule.replace("a valid tuple", "a list").replace("tuple", "list")  # TOML knows no tuples
+    rule = rule.replace("a valid tuple", "a list")  # TOML knows no tuples
+    rule = rule.replace("tuple", "list").replace("Tuple", "List")
     if item["type"] == "extra_forbidden":
         return f"`{name}` is not a known key{_suggestion(keys[-1], known)}"
     if item["type"] == "missing":

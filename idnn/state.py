@@ -1,4 +1,4 @@
-"""What a stopped training continues from: nested state in one safetensors file; nothing executes."""
+"""Nested state in one safetensors file, for a stopped training to continue; nothing executes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from idnn.files import write_atomically
@@ -25,6 +23,8 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CannotWrite: the disk refuses; a former file is untouched.
     """
+    from safetensors.torch import save  # training without a checkpoint runs without it
+
     tensors: dict[str, Tensor] = {}
     tree = {"format": FORMAT, "tree": _encoded(state, tensors)}
     write_atomically(path, save(tensors, metadata={"scalebridge": json.dumps(tree)}))
@@ -36,18 +36,20 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         BadCheckpoint: it is truncated or something else.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="pt") as stream:
             header = json.loads((stream.metadata() or {})["scalebridge"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         if header["format"] != FORMAT:
             raise KeyError(header["format"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        return _decoded(header["tree"], tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadCheckpoint(
             f"`checkpoint`: {path} is truncated or not a checkpoint of a training ({error}); "
             "delete it to begin anew."
         ) from error
-    return _decoded(header["tree"], tensors)
 
 
 def _encoded(value: Any, tensors: dict[str, Tensor]) -> list[Any]:  # noqa: ANN401

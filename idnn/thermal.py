@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from idnn.activations import ACTIVATIONS
 from idnn.checks import require_in_range, require_positive
 from idnn.layers import Layers
-from idnn.network import IntegrableNetwork, NetworkSettings, layers_of, set_random_layers
+from idnn.network import IntegrableNetwork, NetworkSettings, random_parameters
 from idnn.order_parameters import System
 from idnn.units import BOLTZMANN_EV
 
@@ -48,7 +49,8 @@ class ThermalNetwork(nn.Module):
         self.system = system
         self.temperatures = (low, high)
         self.settings = settings
-        set_random_layers(self, system.invariants.count + 1, settings, seeds)
+        inputs = system.invariants.count + 1
+        self.weights, self.biases = random_parameters(inputs, settings, seeds)
 
     @property
     def members(self) -> int:
@@ -58,7 +60,8 @@ class ThermalNetwork(nn.Module):
     @property
     def layers(self) -> Layers:
         """The potential g(h, τ)."""
-        return layers_of(self)
+        activation = ACTIVATIONS[self.settings.activation]
+        return Layers(list(self.weights), list(self.biases), activation)
 
     @property
     def tau_slope(self) -> float:

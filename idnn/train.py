@@ -1,4 +1,4 @@
-"""The training core for any differentiable model: minimise loss(model, batch) and know when to stop.
+"""The training core for any differentiable model: make loss(model, batch) small, and stop.
 
 Residuals of an integrable network are better left to `idnn.levenberg`; what has no residuals, or
 too many weights for their normal equations, is trained here.
@@ -133,7 +133,7 @@ def fit(
 
     Raises:
         NotTrained: the loss is not finite.
-        BadCheckpoint: the file is truncated or of another model.
+        BadCheckpoint: the file is truncated, or of another model or other arguments.
         ValueError: the batch cannot be divided as the optimiser needs.
     """
     if not weight_decay >= 0:
@@ -179,15 +179,12 @@ class _Run:
                 tolerance_grad=0,
                 tolerance_change=0,
             )
-            return
-        self.epochs = optimiser.epochs
-        self.optimiser = optimiser.make(self.parameters)
-        self.generator.manual_seed(optimiser.seed)
-        if optimiser.rows is not None and not isinstance(batch, Divisible):
-            raise ValueError(
-                "`batch` must have a length and take an index of rows to be divided into parts of "
-                f"{optimiser.rows}; it is a {type(batch).__name__}."
-            )
+        else:
+            self.epochs = optimiser.epochs
+            self.optimiser = optimiser.make(self.parameters)
+            self.generator.manual_seed(optimiser.seed)
+            self._require_divisible(optimiser.rows)
+        self.arguments = self._described()
 
     @property
     def epoch(self) -> int:
@@ -226,6 +223,7 @@ class _Run:
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on."""
         return {
+            "arguments": self.arguments,
             "model": dict(self.model.state_dict()),
             "best": dict(self.best),
             "optimiser": self.optimiser.state_dict(),
@@ -239,6 +237,8 @@ class _Run:
         """Continue from a file."""
         state = read_state(path)
         try:
+            if state["arguments"] != self.arguments:
+                raise ValueError(f"{state['arguments']}, not {self.arguments}")
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.best = state["best"]
@@ -257,6 +257,16 @@ class _Run:
         best = watched.index(min(watched)) if self.watched else len(watched) - 1
         return FitResult(tuple(self.losses), tuple(self.watched), best, self.evaluations)
 
+    def _described(self) -> str:
+        """What must be the same when a training goes on; it may go on for longer."""
+        settings = self.settings
+        parts = None if isinstance(settings, LBFGS) else (settings.rows, settings.seed)
+        kinds = sorted({str(p.dtype) for p in self.parameters})
+        return (
+            f"{type(self.optimiser).__name__}{self.optimiser.defaults}, rows and seed {parts}, "
+            f"decay {self.weight_decay}, validation {self.validation is not None}, {kinds}"
+        )
+
     def _step(self, batch: object) -> None:
         def closure() -> Tensor:
             self.evaluations += 1
@@ -266,10 +276,17 @@ class _Run:
             value.backward()
             return value
 
-        self.optimiser.step(closure)  # pyright: ignore[reportArgumentType]
+        self.optimiser.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def _value(self, batch: object) -> float:
         return float(self.loss(self.model, batch).detach())
+
+    def _require_divisible(self, rows: int | None) -> None:
+        if rows is not None and not isinstance(self.batch, Divisible):
+            raise ValueError(
+                "`batch` must have a length and take an index of rows to be divided into parts of "
+                f"{rows}; it is a {type(self.batch).__name__}."
+            )
 
     def _parts(self, rows: int | None) -> Iterable[object]:
         if rows is None or not isinstance(self.batch, Divisible):

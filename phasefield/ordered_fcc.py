@@ -9,7 +9,6 @@ from jaxtyping import Float
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
-from idnn import free_energy
 from idnn.free_energy import IdealMixing
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
@@ -161,7 +160,14 @@ class OrderedFccEnergy:
 
     def hessian(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4 4"]:
         """∂²f/∂η², eV/site, by differentiating the closed form of μ."""
-        return free_energy.hessian(self, eta)
+        with torch.enable_grad():
+            x = eta.detach().requires_grad_()
+            mu = self.gradient(x)
+            rows = [
+                torch.autograd.grad(mu[..., i].sum(), x, retain_graph=True)[0]
+                for i in range(x.shape[-1])
+            ]
+        return torch.stack(rows, dim=-2).detach()
 
     def energy(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
         """Enthalpy ∂(βf)/∂β relative to the same elements, eV/site."""

@@ -41,7 +41,7 @@ burn_in = 20
 [network]
 members = 3
 widths = [8]
-iterations = 40
+iterations = 6
 [active_learning]
 first = 24
 batch = 12

@@ -10,9 +10,10 @@ from references import sobol_states
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from idnn.checkpoint import FORMAT, BadModelFile, load, read_header, save_network
+from idnn.checkpoint import FORMAT, BadModelFile, load, load_network, read_header, save_network
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import BCC_D03, FCC_L12
+from idnn.thermal import ThermalNetwork
 
 SHAPE = NetworkSettings(widths=(5, 3), activation="softplus", floor=2e-3)
 
@@ -204,4 +205,40 @@ def test_saving_over_a_model_is_all_or_nothing(network, path, monkeypatch):
 
 def test_the_file_is_plain_safetensors(path):
     with safe_open(path, framework="numpy") as stream:
-        assert set(stream.keys()) == {f"{n}.{i}" for n in ("weights", "biases") for i in range(3)}
+        hidden = {f"{name}.{i}" for name in ("weights", "biases") for i in range(2)}
+        assert set(stream.keys()) == hidden | {"weights.2"}
+
+
+@pytest.fixture
+def thermal():
+    return ThermalNetwork(FCC_L12, (900.0, 1300.0), SHAPE, seeds=(1, 2))
+
+
+def test_a_model_of_all_temperatures_comes_back_bit_for_bit(thermal, tmp_path):
+    path = tmp_path / "thermal.safetensors"
+    save_network(thermal, path, data_hash="abc")
+    assert read_header(path)["temperature_K"] == [900.0, 1300.0]
+    again = load_network(path)
+    assert isinstance(again, ThermalNetwork)
+    assert again.temperatures == (900.0, 1300.0)
+    eta = sobol_states(50, seed=1)
+    with torch.no_grad():
+        assert torch.equal(again.energies(eta, 1000.0), thermal.energies(eta, 1000.0))
+        assert torch.equal(again.at(1000.0).values(eta), thermal.at(1000.0).values(eta))
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_a_model_of_all_temperatures_is_refused_where_one_is_wanted(thermal, tmp_path):
+    save_network(thermal, tmp_path / "thermal", data_hash="abc")
+    with pytest.raises(BadModelFile, match=r"900 to 1300 K; .*load_network\(path\).at"):
+        load(tmp_path / "thermal")
+
+
+@pytest.mark.parametrize(
+    "kelvin", [[900.0], [900.0, 1000.0, 1300.0], [1300.0, 900.0], [900.0, float("nan")], 1000.0, []]
+)
+def test_temperatures_that_do_not_fit_the_weights_are_refused(thermal, tmp_path, kelvin):
+    path = tmp_path / "thermal"
+    save_network(thermal, path, data_hash="abc")
+    with pytest.raises(BadModelFile, match="does not match its own header"):
+        load_network(rewritten(path, thermal, temperature_K=kelvin))

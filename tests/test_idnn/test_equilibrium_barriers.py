@@ -25,7 +25,6 @@ def two_sublattices():
         name="two sublattices",
         q=torch.tensor([[1, 1], [1, -1]], dtype=torch.float64) / 2,
         group=torch.tensor(list(permutations(range(2)))),
-        invariants=lambda eta: torch.stack([eta[..., 0], eta[..., 1] ** 2], -1),
         ordered_cell=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
         prototypes={"A2": (0.5, 0.5), "B2": (1.0, 0.0)},
         primitive_cell=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),

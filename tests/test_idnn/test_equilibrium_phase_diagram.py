@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from idnn.equilibrium import tie_lines
 from idnn.estimates import Committee
-from idnn.free_energy import BraggWilliams, IdealMixing
+from idnn.free_energy import BraggWilliams, IdealMixing, chemical_potential, hessian
 from idnn.order_parameters import FCC_L12
 from idnn.phase_diagram import committee_invariant, committee_lines, phase_diagram
 from idnn.units import BOLTZMANN_EV
@@ -41,6 +41,12 @@ class TwoAlloys(Committee):
 
     def values(self, eta):
         return torch.stack([self.member(i)(eta) for i in range(2)])
+
+    def gradients(self, eta):
+        return torch.stack([chemical_potential(self.member(i), eta) for i in range(2)])
+
+    def hessians(self, eta):
+        return torch.stack([hessian(self.member(i), eta) for i in range(2)])
 
     def __call__(self, eta):
         return self.values(eta).mean(0)

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from idnn.driving_force import committee_driving_force, driving_force
 from idnn.estimates import Committee
-from idnn.free_energy import BraggWilliams, IdealMixing, hessian
+from idnn.free_energy import BraggWilliams, IdealMixing, chemical_potential, hessian
 from idnn.network import IntegrableNetwork
 from idnn.order_parameters import FCC_L12
 from idnn.spinodals import branch, committee_branch, committee_ordering, ordering_intervals
@@ -145,6 +145,12 @@ class TwoAlloys(Committee):
 
     def values(self, eta):
         return torch.stack([self.member(i)(eta) for i in range(2)])
+
+    def gradients(self, eta):
+        return torch.stack([chemical_potential(self.member(i), eta) for i in range(2)])
+
+    def hessians(self, eta):
+        return torch.stack([hessian(self.member(i), eta) for i in range(2)])
 
     def __call__(self, eta):
         return self.values(eta).mean(0)

@@ -11,6 +11,7 @@ from idnn.free_energy import (
     FreeEnergy,
     IdealMixing,
     WithGradient,
+    WithHessian,
     chemical_potential,
     hessian,
 )
@@ -130,3 +131,20 @@ def test_a_chemical_potential_carries_a_graph_only_when_asked():
     with torch.no_grad():
         assert not chemical_potential(DupinNickelAluminium(T), eta).requires_grad
     assert not hessian(DupinNickelAluminium(T), eta).requires_grad
+
+
+@pytest.mark.parametrize("floor", [0.0, FLOOR])
+@pytest.mark.parametrize("kind", ["ideal", "bragg-williams"])
+def test_a_closed_form_hessian_is_the_derivative_of_the_gradient(floor, kind):
+    f = IdealMixing(FCC_L12.q, T, floor)
+    if kind == "bragg-williams":
+        f = BraggWilliams(f, INTERACTION)
+    assert isinstance(f, WithHessian)
+    eta = sobol_states(40, seed=6, margin=0.01 if floor == 0 else -0.01).requires_grad_()
+    mu = f.gradient(eta)
+    rows = [torch.autograd.grad(mu[:, i].sum(), eta, retain_graph=True)[0] for i in range(4)]
+    # Up to kT/floor = 86 eV.
+    torch.testing.assert_close(
+        f.hessian(eta).detach(), torch.stack(rows, -2), rtol=1e-12, atol=1e-12
+    )
+    torch.testing.assert_close(hessian(f, eta), f.hessian(eta).detach(), rtol=0, atol=0)

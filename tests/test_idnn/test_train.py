@@ -1,146 +1,24 @@
-"""Training: what is learned from exact and from noisy derivatives, and that it repeats."""
+"""The training loop for any model: closed forms, stopping, validation, and resuming to the bit."""
 
-from concurrent.futures import ProcessPoolExecutor
+import math
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 
 import pytest
 import torch
-from references import measured, sobol_states
 from torch import nn
 
-from idnn.data import Derivatives
-from idnn.ensemble import CommitteeSettings, train_committee
-from idnn.free_energy import BraggWilliams, IdealMixing
-from idnn.network import IntegrableNetwork, NetworkSettings
-from idnn.order_parameters import FCC_L12
-from idnn.train import FitSettings, NotTrained, derivative_loss, fit, prepare
-from idnn.units import EV_PER_SITE_IN_J_PER_MOL
-
-T = 1273.0
-SMALL = NetworkSettings(widths=(12, 12))
-NOISE = 5e-3
+from idnn.levenberg import NotTrained
+from idnn.state import BadCheckpoint
+from idnn.train import LBFGS, FirstOrder, Stopping, fit
 
 
-def rms(x):
-    return float(x.square().mean().sqrt())
+class Point(nn.Module):
+    """Parameters and nothing else."""
 
-
-def error(network, f):
-    """RMS of ∂f/∂η (eV/site) over states never trained on."""
-    test = measured(f, 2000, seed=77, sigma=1, noise=0)
-    with torch.no_grad():
-        return rms(network.gradient(test.eta) - test.mu)
-
-
-def learn(data, shape=SMALL, **settings):
-    network = IntegrableNetwork(FCC_L12, T, shape)
-    result = fit(network, derivative_loss, prepare(network, data), FitSettings(**settings))
-    return network, result
-
-
-def test_300_exact_states_teach_the_dupin_energy(trained, truth):
-    # 41 J/mol measured; a network of 2 x 20 softplus units on 200 states reached 87 in a trial.
-    assert error(trained, truth) * EV_PER_SITE_IN_J_PER_MOL < 82
-
-
-def test_without_the_ideal_reference_the_same_network_learns_far_less(trained, truth):
-    data = measured(truth, 300, seed=1, sigma=1e-3, noise=0)
-    network = IntegrableNetwork(FCC_L12, T, NetworkSettings())
-    fit(network, derivative_loss, replace(prepare(network, data), residual=data.mu), FitSettings())
-    test = measured(truth, 2000, seed=77, sigma=1, noise=0)
-    with torch.no_grad():
-        plain = network.gradient(test.eta) - network.reference.gradient(test.eta)
-    assert rms(plain - test.mu) > 10 * error(trained, truth)
-
-
-def test_a_bragg_williams_solution_is_learned():
-    interaction = torch.tensor([1.4, -1.4, -1.4, -1.4], dtype=torch.float64)
-    f = BraggWilliams(IdealMixing(FCC_L12.q, T, SMALL.floor), interaction)
-    network, _ = learn(measured(f, 100, seed=1, sigma=1e-3, noise=0), iterations=300)
-    # 1.2e-3 eV/site measured, of slopes that span 1 eV/site.
-    assert error(network, f) < 2.5e-3
-
-
-def test_noise_is_fitted_to_its_size_and_more_data_lower_the_error(truth):
-    errors = {}
-    for count in (100, 1600):
-        network, _ = learn(measured(truth, count, seed=1, sigma=NOISE, noise=NOISE), iterations=300)
-        errors[count] = error(network, truth)
-        held_out = measured(truth, 1000, seed=5, sigma=NOISE, noise=NOISE)
-        with torch.no_grad():
-            chi = rms((network.gradient(held_out.eta) - held_out.mu) / held_out.sigma)
-        # 4000 residuals: χ is known to 1/√8000 = 0.011; 4 of these, and what is left to learn.
-        assert chi == pytest.approx(1, abs=0.045 + (errors[count] / NOISE) ** 2 / 2)
-    # Sixteen times the data would be a quarter of the error for a linear fit.
-    assert errors[1600] < 0.5 * errors[100]
-    assert errors[1600] < 0.15 * NOISE
-
-
-def test_the_same_seed_gives_the_same_bits(truth):
-    data = measured(truth, 60, seed=2, sigma=NOISE, noise=NOISE)
-    (one, first), (two, second) = (learn(data, iterations=60) for _ in range(2))
-    assert first == second
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-
-
-def committee(truth, executor=None, **options):
-    settings = CommitteeSettings(
-        members=3, network=NetworkSettings(widths=(6,)), fit=FitSettings(iterations=40), **options
-    )
-    data = measured(truth, 40, seed=3, sigma=NOISE, noise=NOISE)
-    seen = []
-    network = train_committee(
-        FCC_L12, T, data, settings, executor=executor, observe=lambda n: seen.append(n)
-    )
-    assert seen == [1, 2, 3]
-    return network
-
-
-def test_a_committee_does_not_depend_on_where_its_members_train(truth):
-    serial = committee(truth)
-    # Not fork: a child of a process whose torch has started threads can hang.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["idnn.ensemble"])
-    before = FCC_L12.q.data_ptr()
-    with ProcessPoolExecutor(2, mp_context=context) as pool:
-        parallel = committee(truth, pool)
-    # Torch would move a tensor that it pickles into shared memory and free what views point to.
-    assert FCC_L12.q.data_ptr() == before
-    for mine, theirs in zip(serial.parameters(), parallel.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_members_saw_different_noise_and_the_seed_changes_all(truth):
-    one, other = committee(truth, seed=0), committee(truth, seed=1)
-    weights = torch.cat([one.weights[0], other.weights[0]]).flatten(1)
-    assert torch.pdist(weights).min() > 0.1
-
-
-def test_a_committee_without_data_is_refused():
-    nothing = torch.empty(0, 4, dtype=torch.float64)
-    with pytest.raises(ValueError, match="`data` must hold at least one point"):
-        train_committee(
-            FCC_L12, 1000.0, Derivatives(nothing, nothing, nothing), CommitteeSettings()
-        )
-
-
-def test_training_restores_the_number_of_threads(truth):
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        committee(truth)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
-class Bowl(nn.Module):
-    """A loss with its minimum at (1, 1)."""
-
-    def __init__(self):
+    def __init__(self, *at):
         super().__init__()
-        self.at = nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+        self.at = nn.Parameter(torch.tensor(at, dtype=torch.float64))
 
 
 def rosenbrock(model, scale):
@@ -148,106 +26,262 @@ def rosenbrock(model, scale):
     return scale * ((1 - x) ** 2 + 100 * (y - x**2) ** 2)
 
 
-def test_any_module_and_loss_can_be_fitted():
-    bowl = Bowl()
-    result = fit(bowl, rosenbrock, 1.0, FitSettings(weight_decay=0))
-    assert bowl.at.tolist() == pytest.approx([1, 1], abs=1e-6)
+def distance(model, goal):
+    return (model.at - goal).square().mean()
+
+
+def net(seed=0):
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    torch.set_rng_state(torch_state)
+    return model
+
+
+def draw(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Rows:
+    """Inputs and outputs that can be cut by rows."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, rows):
+        return Rows(self.x[rows], self.y[rows])
+
+
+def curve(count=60, seed=1, noise=0.0):
+    x = draw(count, 2, seed=seed)
+    return Rows(x, (x[:, :1] * x[:, 1:]).sin() + noise * draw(count, 1, seed=seed + 1))
+
+
+def miss(model, rows):
+    return (model(rows.x) - rows.y).square().mean()
+
+
+ADAM = partial(torch.optim.Adam, lr=1e-2)
+OPTIMISERS = {
+    "lbfgs": LBFGS(iterations=320, history=7),
+    "adam": FirstOrder(make=ADAM, epochs=7, rows=16, seed=3),
+    "sgd with momentum": FirstOrder(
+        make=partial(torch.optim.SGD, lr=1e-2, momentum=0.9), epochs=7, rows=13
+    ),
+    "whole batch": FirstOrder(make=ADAM, epochs=7),
+}
+
+
+def test_lbfgs_reaches_the_minimum_of_rosenbrocks_valley():
+    point = Point(-1.2, 1.0)
+    result = fit(point, rosenbrock, 1.0, LBFGS())
+    assert point.at.tolist() == pytest.approx([1, 1], abs=1e-6)
     assert result.losses[-1] < 1e-12
+    assert result.evaluations < 1000
 
 
-def test_weight_decay_pulls_towards_zero_by_its_closed_form():
-    class Point(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.at = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+def test_adam_reaches_the_minimum_of_a_bowl():
+    point = Point(3.0, -4.0)
+    optimiser = FirstOrder(make=partial(torch.optim.Adam, lr=0.1), epochs=400)
+    fit(point, distance, torch.tensor([1.0, 2.0]), optimiser)
+    assert point.at.tolist() == pytest.approx([1, 2], abs=1e-6)
 
-    point = Point()
-    fit(point, lambda m, goal: (m.at - goal).square().sum(), 3.0, FitSettings(weight_decay=0.5))
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [LBFGS(), FirstOrder(make=partial(torch.optim.SGD, lr=0.3), epochs=200)],
+    ids=["lbfgs", "sgd"],
+)
+def test_weight_decay_pulls_towards_zero_by_its_closed_form(optimiser):
+    point = Point(0.0)
+    fit(point, distance, torch.tensor(3.0), optimiser, weight_decay=0.5)
     assert float(point.at.detach()) == pytest.approx(3.0 / 1.5, abs=1e-9)
 
 
+def test_an_epoch_passes_every_row_once_in_an_order_of_its_own():
+    seen = []
+
+    def spy(model, batch):
+        if torch.is_grad_enabled() and len(batch) < 10:
+            seen.append(batch.tolist())
+        return (model.at * batch).square().sum()
+
+    fit(Point(1.0), spy, torch.arange(10.0), FirstOrder(make=ADAM, epochs=2, rows=4))
+    assert [len(part) for part in seen] == [4, 4, 2, 4, 4, 2]
+    one, two = ([row for part in epoch for row in part] for epoch in (seen[:3], seen[3:]))
+    assert sorted(one) == sorted(two) == list(range(10))
+    assert one != two
+
+
 def test_no_more_iterations_are_done_than_asked_for():
-    bowl, further = Bowl(), Bowl()
-    few = fit(bowl, rosenbrock, 1.0, FitSettings(iterations=3))
-    more = fit(further, rosenbrock, 1.0, FitSettings(iterations=20))
-    assert few.losses[-1] > 10 * more.losses[-1]
+    few, more = (fit(Point(-1.2, 1.0), rosenbrock, 1.0, LBFGS(iterations=n)) for n in (3, 20))
+    assert few.losses[-1] > 5 * more.losses[-1]
+    assert len(few.losses) == len(more.losses) == 1
+    assert len(fit(net(), miss, curve(), LBFGS(iterations=120)).losses) == 3
 
 
-def test_a_loss_that_is_not_finite_is_reported():
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_same_arguments_give_the_same_bits(name):
+    models = [net(), net()]
+    one, two = (fit(m, miss, curve(), OPTIMISERS[name]) for m in models)
+    assert one == two
+    assert same_weights(*models)
+
+
+def same_weights(a, b):
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_stopped_training_goes_on_to_the_same_bits(name, validated, tmp_path):
+    data, options = curve(noise=0.3), {}
+    if validated:
+        options["validation"] = curve(40, seed=8, noise=0.3)
+    whole, resumed = net(), net()
+    expected = fit(whole, miss, data, OPTIMISERS[name], **options)
+    path = tmp_path / "training"
+    calls = [0]
+
+    def interrupted(model, batch):
+        calls[0] += 1
+        if path.exists() and calls[0] > 120:
+            raise KeyboardInterrupt
+        return miss(model, batch)
+
+    optimiser = OPTIMISERS[name]
+    if name != "lbfgs":
+        fit(net(), miss, data, replace(optimiser, epochs=3), checkpoint=path, **options)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            fit(net(), interrupted, data, optimiser, checkpoint=path, **options)
+    again = fit(resumed, miss, data, optimiser, checkpoint=path, **options)
+    assert again == expected
+    assert same_weights(whole, resumed)
+    finished = net(seed=5)
+    assert fit(finished, miss, data, optimiser, checkpoint=path, **options) == expected
+    assert same_weights(finished, whole)
+
+
+def test_validation_keeps_the_weights_of_its_best_epoch():
+    """Descent from 4 to 0 passes 1, where the validation loss is least."""
+    point = Point(4.0)
+    optimiser = FirstOrder(make=partial(torch.optim.SGD, lr=0.05), epochs=60)
+    result = fit(point, distance, torch.tensor(0.0), optimiser, validation=torch.tensor(1.0))
+    expected = [4 * 0.9**n for n in range(1, 61)]
+    best = min(range(60), key=lambda n: (expected[n] - 1) ** 2)
+    assert result.best == best
+    assert float(point.at.detach()) == pytest.approx(expected[best])
+    assert result.validation == pytest.approx([(x - 1) ** 2 for x in expected])
+    assert result.losses == pytest.approx([x**2 for x in expected])
+
+
+def test_without_validation_the_last_weights_are_kept():
+    point = Point(4.0)
+    result = fit(
+        point, distance, torch.tensor(0.0), FirstOrder(make=partial(torch.optim.SGD, lr=1.05),
+                                                       epochs=5),
+    )  # fmt: skip
+    assert result.best == 4
+    assert float(point.at.detach()) == pytest.approx(4 * (-1.1) ** 5)
+
+
+@pytest.mark.parametrize("patience", [1, 5])
+def test_it_stops_once_the_loss_no_longer_falls(patience):
+    """The loss falls by 1 − 0.9² = 19 % an epoch until only the constant 1 is left."""
+    point, epochs = Point(4.0), 500
+    optimiser = FirstOrder(make=partial(torch.optim.SGD, lr=0.05), epochs=epochs)
+    result = fit(
+        point,
+        lambda m, goal: 1 + distance(m, goal),
+        torch.tensor(0.0),
+        optimiser,
+        stopping=Stopping(tolerance=1e-2, patience=patience),
+    )
+    loss = [1 + 16 * 0.81**n for n in range(1, epochs + 1)]
+    first = next(
+        n for n in range(patience + 1, epochs) if loss[n - 1 - patience] - loss[n - 1] <
+        1e-2 * loss[n - 1 - patience]
+    )  # fmt: skip
+    assert len(result.losses) == first
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_loss_that_is_not_finite_is_reported(name):
+    rows = curve()
+    rows.y[3] = math.nan
     with pytest.raises(NotTrained, match="look for outliers"):
-        fit(Bowl(), rosenbrock, float("nan"), FitSettings())
+        fit(net(), miss, rows, OPTIMISERS[name])
+
+
+def test_a_validation_loss_that_is_not_finite_is_reported():
+    with pytest.raises(NotTrained, match="The loss is nan after 1 epochs"):
+        fit(Point(1.0), distance, torch.tensor(0.0), LBFGS(), validation=torch.tensor(math.nan))
+
+
+@pytest.mark.parametrize("tenths", [0, 3, 7, 9])
+def test_a_truncated_checkpoint_is_refused(tmp_path, tenths):
+    path = tmp_path / "training"
+    fit(net(), miss, curve(), OPTIMISERS["adam"], checkpoint=path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * tenths // 10])
+    with pytest.raises(BadCheckpoint, match="truncated or not a checkpoint of a training"):
+        fit(net(), miss, curve(), OPTIMISERS["adam"], checkpoint=path)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (dict(iterations=0), "`iterations` and `history` must be at least 1"),
-        (dict(history=0), "`iterations` and `history` must be at least 1"),
-        (dict(weight_decay=-1.0), "`weight_decay` and `tolerance` must not be negative"),
-        (dict(tolerance=float("nan")), "`weight_decay` and `tolerance` must not be negative"),
-    ],
+    ("model", "name"),
+    [(Point(1.0), "adam"), (net(), "lbfgs"), (net(), "sgd with momentum"), (net().float(), "adam")],
+    ids=["another model", "another optimiser", "another first-order one", "another precision"],
 )
-def test_bad_fit_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        FitSettings(**settings)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, model, name):
+    path = tmp_path / "training"
+    fit(net(), miss, curve(), OPTIMISERS["adam"], checkpoint=path)
+    with pytest.raises(BadCheckpoint, match="is of another training"):
+        fit(model, miss, curve(), OPTIMISERS[name], checkpoint=path)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("change", "options"),
     [
-        (dict(members=1), "`members` must be at least 2"),
-        (dict(discrepancy=float("nan")), "`discrepancy` must not be negative"),
+        (dict(make=partial(torch.optim.Adam, lr=2e-2)), {}),
+        (dict(rows=17), {}),
+        (dict(seed=4), {}),
+        ({}, dict(weight_decay=0.1)),
+        ({}, dict(validation=curve(5))),
     ],
 )
-def test_bad_committee_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        CommitteeSettings(**settings)
+def test_a_training_does_not_go_on_with_other_arguments(tmp_path, change, options):
+    path = tmp_path / "training"
+    fit(net(), miss, curve(), OPTIMISERS["adam"], checkpoint=path)
+    other = replace(OPTIMISERS["adam"], **change)
+    with pytest.raises(BadCheckpoint, match="is of another training"):
+        fit(net(), miss, curve(), other, checkpoint=path, **options)
 
 
-def test_a_floor_adds_in_quadrature():
-    eta = sobol_states(5, seed=1)
-    data = Derivatives(eta, eta, torch.full_like(eta, 3e-3))
-    assert data.with_floor(4e-3).sigma.tolist() == [pytest.approx([5e-3] * 4, rel=1e-15)] * 5
-
-
-def test_errors_along_directions_weigh_and_perturb_mu_there():
-    eta = sobol_states(400, seed=2)
-    generator = torch.Generator().manual_seed(1)
-    directions = torch.randn(4, 4, generator=generator, dtype=torch.float64)
-    directions = directions / directions.norm(dim=0)
-    sigma = torch.tensor([1e-3, 1e-2, 0.1, 1.0], dtype=torch.float64).expand(400, 4)
-    data = Derivatives(eta, torch.zeros_like(eta), sigma, directions)
-    noise = torch.randn(400, 4, generator=generator, dtype=torch.float64)
-    moved = data.perturbed(noise)
-    torch.testing.assert_close(moved.mu @ directions, sigma * noise)
-    torch.testing.assert_close(data.along(moved.mu), sigma * noise)
-    network = IntegrableNetwork(FCC_L12, 1000.0, NetworkSettings(widths=(4,)), seeds=(0,))
-    batch, shifted = prepare(network, data), prepare(network, moved)
-    # The same network: residuals differ by what was added, in units of their σ by the noise.
-    torch.testing.assert_close((shifted.residual - batch.residual) * batch.weight, noise)
-    slopes = network.excess_gradients(batch.h, batch.jacobian)
-    plain = prepare(network, Derivatives(eta, data.mu, sigma))
-    expected = network.excess_gradients(plain.h, plain.jacobian) @ directions
-    torch.testing.assert_close(slopes, expected)
-
-
-def test_directions_that_are_not_unit_vectors_are_refused():
-    eta = sobol_states(5, seed=1)
-    with pytest.raises(ValueError, match=r"`\|directions\|` must lie in"):
-        Derivatives(eta, eta, torch.full_like(eta, 1.0), 2 * torch.eye(4, dtype=torch.float64))
+def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(ValueError, match="`batch` must have a length and take an index of rows"):
+        fit(Point(1.0), distance, 3.0, FirstOrder(make=ADAM, epochs=1, rows=2))
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("make", "message"),
     [
-        ("mu", torch.nan, "`mu` must be finite: 1 of 20 entries"),
-        ("eta", torch.inf, "`eta` must be finite"),
-        ("sigma", 0.0, "`sigma` must be finite and positive"),
-        ("sigma", torch.nan, "`sigma` must be finite and positive"),
+        (lambda: LBFGS(iterations=0), "`iterations` must be at least 1; it is 0"),
+        (lambda: LBFGS(history=0), "`history` must be at least 1; it is 0"),
+        (lambda: FirstOrder(make=ADAM, epochs=0), "`epochs` must be at least 1; it is 0"),
+        (lambda: FirstOrder(make=ADAM, epochs=1, rows=0), "`rows` must be at least 1; it is 0"),
+        (lambda: Stopping(patience=0), "`patience` must be at least 1; it is 0"),
+        (lambda: Stopping(tolerance=math.nan), "`tolerance` must not be negative; it is nan"),
+        (
+            lambda: fit(Point(1.0), distance, 1.0, LBFGS(), weight_decay=math.nan),
+            "`weight_decay` must not be negative; it is nan",
+        ),
     ],
 )
-def test_bad_data_are_refused(name, value, message):
-    columns = {key: torch.ones(5, 4, dtype=torch.float64) for key in ("eta", "mu", "sigma")}
-    columns[name][2, 1] = value
+def test_bad_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        Derivatives(**columns)
+        make()

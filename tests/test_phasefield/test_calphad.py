@@ -242,7 +242,7 @@ def test_any_symmetric_ordering_energy_is_the_sum_over_its_sixteen_members(fcc):
 
 def ends(f):
     """x_Al of γ and γ′."""
-    (line,) = tie_lines(f, FCC_L12, composition=(0.05, 0.3), scan=7)
+    (line,) = tie_lines(f, FCC_L12, composition=(0.05, 0.3))
     assert (line.left.phase, line.right.phase) == ("A1", "L1_2")
     return [float(line.left.eta[0]), float(line.right.eta[0])]
 

@@ -148,9 +148,9 @@ def test_a_stopped_session_keeps_the_seconds_it_spent(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_campaign(read_settings(path), observe)
     spent = time.monotonic() - begun
-    assert stages == ["sampling"] * 2 + ["training"] * 2
+    assert stages == ["sampling"] * 2 + ["training"]
     assert 0 < stored[0] < stored[1]
-    assert 0 < stored[2] < stored[3]
+    assert stored[2] > 0
     store = Store(tmp_path / "stopped" / "run" / STORE)
     assert sum(store.seconds().values()) < spent
     store.close()
@@ -277,7 +277,7 @@ def test_other_versions_are_named_and_not_refused(copy, finished, caplog):
     ("old", "new", "key"),
     [
         ("temperature = 1000.0", "temperature = 900.0", "ensemble.temperature"),
-        ("iterations = 40", "iterations = 50", "network.iterations"),
+        ("iterations = 6", "iterations = 7", "network.iterations"),
         ("seed = 3", "seed = 4", "seed"),
     ],
 )

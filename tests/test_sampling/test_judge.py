@@ -13,7 +13,6 @@ from idnn.ensemble import CommitteeSettings, train_committee
 from idnn.free_energy import BraggWilliams, IdealMixing
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
-from idnn.train import FitSettings
 from sampling.judge import Judgement, calibrate, judge, solution_tie_line
 from sampling.labels import derivatives
 
@@ -136,16 +135,10 @@ def test_only_a_line_from_disorder_to_order_is_the_solution_s():
 
 
 def _as_network(f, composition, members=2):
-    return train_committee(
-        FCC_L12,
-        1000.0,
-        measured(f, 400, seed=1, sigma=1e-3, noise=0.0),
-        CommitteeSettings(
-            members=members,
-            network=NetworkSettings(widths=(12,)),
-            fit=FitSettings(iterations=150),
-        ),
-    )
+    settings = CommitteeSettings(members=members, restarts=1, network=NetworkSettings(widths=(12,)))
+    fresh = IntegrableNetwork(FCC_L12, 1000.0, settings.network, seeds=settings.seeds)
+    data = measured(f, 400, seed=1, sigma=1e-3, noise=0.0)
+    return train_committee(fresh, data, settings).network
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,10 @@ def test_a_campaign_is_read_with_its_defaults(read):
     assert settings.ensemble.composition == (0.01, 0.12)
     assert settings.system is FCC_L12
     assert settings.schedule().walkers == 8
-    assert settings.schedule().samples == 30
+    assert settings.schedule().samples == 60
     committee = settings.committee(2)
     assert (committee.members, committee.network.widths, committee.seed) == (3, (8,), 3002)
-    assert committee.fit.iterations == 40
+    assert committee.fit.iterations == 6
     fit = settings.expansion.fit_settings()
     assert fit.cutoffs == ((3.7, 2.7, 2.7),)
     assert fit.outside_weights == OUTSIDE_WEIGHTS
@@ -125,7 +125,7 @@ def test_what_only_says_how_long_to_go_on_is_no_part_of_the_identity(read, old, 
         ("cells = [3]", "cells = 3", "`ensemble.cells`: input should be a list; it is 3"),
         ("least_rounds = 2", "least_rounds = 9", "must not exceed `rounds`; they are 9 and 2"),
         ("batch = 12", "batch = 5000", "`active_learning.batch`: input should be less than or eq"),
-        ("sweeps = 60", "sweeps = 3", "at least two records of `stride` 2; it is 3"),
+        ("sweeps = 120", "sweeps = 3", "at least two records of `stride` 2; it is 3"),
         ("walkers = 8", "walkers = 1", "`monte_carlo.walkers`: input should be greater than or"),
         ("widths", 'activation = "relu"\nwidths', "'squareplus']; it is 'relu'"),
         ("widths = [8]", "widths = []", "`network.widths`: list should have at least 1 item"),

@@ -1,0 +1,135 @@
+"""Time of f and ∂f/∂η per point: the closed form, autograd of the same network, a polynomial."""
+
+import time
+from collections.abc import Callable
+from itertools import product
+from statistics import median
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from oracle import sobol_states
+from torch import Tensor, nn
+
+from idnn.network import ROWS_PER_CHUNK, IntegrableNetwork, NetworkSettings
+from idnn.order_parameters import FCC_L12
+from idnn.polynomials import Polynomials, derivative, monomials
+from idnn.units import BOLTZMANN_EV
+
+KELVIN, WIDTHS, POINTS, REPEATS, DEGREE = 1273.0, (32, 32), 1_000_000, 3, 6
+
+Evaluate = Callable[[Float[Tensor, "sample d"]], tuple[Tensor, Tensor]]
+"""η → f, ∂f/∂η."""
+
+
+class Squareplus(nn.Module):
+    """As anyone would write it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z + torch.sqrt(z**2 + 4)) / 2
+
+
+MODULES: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "squareplus": Squareplus}
+
+
+def by_autograd(network: IntegrableNetwork) -> Evaluate:
+    """The same function as a user would write it: torch's own layers, and autograd for ∂f/∂η."""
+    (first, second, last), biases = network.weights, network.biases
+    layers: list[nn.Module] = []
+    for weight, bias in zip((first, second), biases, strict=True):
+        linear = nn.Linear(*weight.shape[1:]).to(weight)
+        linear.load_state_dict({"weight": weight[0].mT, "bias": bias[0]})
+        layers += [linear, MODULES[network.settings.activation]()]
+    out = nn.Linear(last.shape[1], 1, bias=False).to(last)
+    out.load_state_dict({"weight": last[0].mT})
+    potential = nn.Sequential(*layers, out).requires_grad_(False)
+    kt = BOLTZMANN_EV * network.temperature
+
+    def evaluate(eta: Tensor) -> tuple[Tensor, Tensor]:
+        x = eta.detach().requires_grad_()
+        h = FCC_L12.invariants(torch.cat([x, x.new_zeros(1, x.shape[1])]))
+        pure = network.reference(torch.zeros_like(eta[:1]))
+        g = potential(h)[:, 0]
+        f = network.reference(x) + kt * (g[:-1] - g[-1]) - pure
+        (slope,) = torch.autograd.grad(f.sum(), x)
+        return f.detach(), slope
+
+    return evaluate
+
+
+def by_polynomial(network: IntegrableNetwork) -> Evaluate:
+    """Every term of the invariants up to total degree 6, powers shared, instead of the network."""
+    generator = torch.Generator().manual_seed(0)
+    count = FCC_L12.invariants.count
+    terms = [e for degree in range(DEGREE + 1) for e in monomials(count, degree)]
+    numbers = torch.randn(len(terms), generator=generator).tolist()
+    polynomial = dict(zip(terms, numbers, strict=True))
+    # One plan for the value and the slopes, so that all share their powers.
+    every = Polynomials.of([polynomial, *(derivative(polynomial, k) for k in range(count))])
+    kt = BOLTZMANN_EV * network.temperature
+
+    def evaluate(eta: Tensor) -> tuple[Tensor, Tensor]:
+        found = every(FCC_L12.invariants(eta))
+        slope = torch.einsum("nk,nkd->nd", found[:, 1:], FCC_L12.invariants.jacobian(eta))
+        reference = network.reference
+        return (
+            reference(eta) + kt * (found[:, 0] - numbers[0]),
+            reference.gradient(eta) + kt * slope,
+        )
+
+    return evaluate
+
+
+def in_chunks(evaluate: Evaluate) -> Evaluate:
+    """The same in chunks that fit the cache."""
+
+    def chunked(eta: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [evaluate(part) for part in eta.split(ROWS_PER_CHUNK)]
+        f, mu = zip(*parts, strict=True)
+        return torch.cat(f), torch.cat(mu)
+
+    return chunked
+
+
+def evaluation() -> dict[str, Any]:
+    """ns of CPU per point, one thread, 2 × 32 units, one member; all in turn, several times."""
+    report: dict[str, Any] = {}
+    eta = sobol_states(POINTS, seed=5)
+    for activation, dtype in product(MODULES, (torch.float64, torch.float32)):
+        settings = NetworkSettings(widths=WIDTHS, activation=activation)
+        network = IntegrableNetwork(FCC_L12, KELVIN, settings).requires_grad_(False).to(dtype)
+        autograd, polynomial = by_autograd(network), by_polynomial(network)
+        ways: dict[str, Evaluate] = {
+            "closed form": network.evaluate,
+            "autograd": autograd,
+            "autograd, chunked": in_chunks(autograd),
+            "polynomial, chunked": in_chunks(polynomial),
+        }
+        points = eta.to(dtype)
+        difference = network.evaluate(points[:4096])[1] - autograd(points[:4096])[1]
+        name = f"{activation} {str(dtype).removeprefix('torch.')}"
+        report[name] = timed(ways, points) | {"largest_difference": float(difference.abs().max())}
+        print(f"{name}: {report[name]}", flush=True)
+    return report
+
+
+def timed(ways: dict[str, Evaluate], points: Tensor) -> dict[str, Any]:
+    """ns per point, and how much longer each takes than the first: medians, least and greatest."""
+    for evaluate in ways.values():
+        evaluate(points[:50_000])
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(REPEATS):
+        for name, evaluate in ways.items():
+            begin = time.process_time()
+            evaluate(points)
+            spent[name].append((time.process_time() - begin) / len(points) * 1e9)
+    first = next(iter(spent.values()))
+    ratios = {
+        name: [a / b for a, b in zip(each, first, strict=True)] for name, each in spent.items()
+    }
+    return {
+        quantity: {
+            name: [float(f"{x:.4g}") for x in (median(v), min(v), max(v))] for name, v in of.items()
+        }
+        for quantity, of in (("ns_per_point", spent), ("times_closed_form", ratios))
+    }
