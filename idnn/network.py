@@ -15,8 +15,8 @@ from idnn.layers import Layers, random_layers
 from idnn.order_parameters import System
 from idnn.units import BOLTZMANN_EV
 
-ROWS_PER_CHUNK = 8192
-"""Points evaluated at once without a graph: the hidden layers of a chunk then stay in cache."""
+NUMBERS_PER_CHUNK = 1 << 17
+"""In a hidden layer of all members, evaluated at once without a graph: they then stay in cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class IntegrableNetwork(nn.Module):
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """μ = ∂f/∂η, mean of the members. Without a graph it works in chunks that fit the cache."""
         rows = eta.reshape(-1, eta.shape[-1])
-        size = len(rows) if torch.is_grad_enabled() else ROWS_PER_CHUNK
+        size = len(rows) if torch.is_grad_enabled() else self._rows_per_chunk
         parts = [self._gradient(part) for part in rows.split(max(1, size))]
         return torch.cat(parts).reshape(eta.shape)
 
@@ -111,8 +111,8 @@ class IntegrableNetwork(nn.Module):
             pure = self.reference(rows[:1] * 0) + self._kt * self.layers.potential(
                 self.system.invariants(rows[:1] * 0)
             ).mean(0)
-            for begin in range(0, len(rows), ROWS_PER_CHUNK):
-                part = rows[begin : begin + ROWS_PER_CHUNK]
+            for begin in range(0, len(rows), self._rows_per_chunk):
+                part = rows[begin : begin + self._rows_per_chunk]
                 value, slope = self.layers.value_and_slope(self.system.invariants(part))
                 pulled = self._pulled(part, slope.mean(0))
                 into = slice(begin, begin + len(part))
@@ -193,6 +193,10 @@ class IntegrableNetwork(nn.Module):
         jacobian = invariants.jacobian(rows)
         turned = torch.einsum("...nk,nkij->...nij", slope, invariants.second(rows))
         return jacobian.mT @ curvature @ jacobian + turned
+
+    @property
+    def _rows_per_chunk(self) -> int:
+        return max(1, NUMBERS_PER_CHUNK // (self.members * max(self.settings.widths)))
 
     @property
     def _kt(self) -> float:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from oracle import sobol_states
 from torch import Tensor, nn
 
-from idnn.network import ROWS_PER_CHUNK, IntegrableNetwork, NetworkSettings
+from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from idnn.polynomials import Polynomials, derivative, monomials
 from idnn.units import BOLTZMANN_EV
@@ -20,6 +20,9 @@ KELVIN, WIDTHS, POINTS, REPEATS, DEGREE = 1273.0, (32, 32), 1_000_000, 3, 6
 
 Evaluate = Callable[[Float[Tensor, "sample d"]], tuple[Tensor, Tensor]]
 """η → f, ∂f/∂η."""
+
+CHUNK = 4096
+"""Points whose hidden layers stay in the cache: what the network itself takes."""
 
 
 class Squareplus(nn.Module):
@@ -84,7 +87,7 @@ def in_chunks(evaluate: Evaluate) -> Evaluate:
     """The same in chunks that fit the cache."""
 
     def chunked(eta: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [evaluate(part) for part in eta.split(ROWS_PER_CHUNK)]
+        parts = [evaluate(part) for part in eta.split(CHUNK)]
         f, mu = zip(*parts, strict=True)
         return torch.cat(f), torch.cat(mu)
 

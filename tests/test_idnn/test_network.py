@@ -94,7 +94,7 @@ def test_chunks_do_not_change_the_gradient(monkeypatch):
     eta = sobol_states(60, seed=5).reshape(3, 4, 5, 4)
     with torch.no_grad():
         whole = f.gradient(eta)
-        monkeypatch.setattr(idnn.network, "ROWS_PER_CHUNK", 7)
+        monkeypatch.setattr(idnn.network, "NUMBERS_PER_CHUNK", 7 * 2 * max(f.settings.widths))
         same(f.gradient(eta), whole)
     assert whole.shape == eta.shape
 
@@ -259,7 +259,7 @@ def test_the_hessian_turns_with_the_crystal(element):
 def test_value_and_gradient_at_once_are_value_and_gradient(monkeypatch, chunk):
     f = network(3)
     eta = sobol_states(60, seed=5, margin=-0.02).reshape(3, 4, 5, 4)
-    monkeypatch.setattr(idnn.network, "ROWS_PER_CHUNK", chunk)
+    monkeypatch.setattr(idnn.network, "NUMBERS_PER_CHUNK", chunk * 3 * max(f.settings.widths))
     value, mu = f.evaluate(eta)
     assert not value.requires_grad
     assert not mu.requires_grad
