@@ -96,12 +96,8 @@ class Hessians:
 
 
 @dataclass(frozen=True, eq=False)
-class Values:
-    """f itself (eV/site) at η, less f(0) at the same temperature.
-
-    Raises:
-        ValueError: as `Derivatives`.
-    """
+class _Scalars:
+    """One number at each η, with its standard error; abstract."""
 
     eta: Float[Tensor, "sample d"]
     value: Float[Tensor, " sample"]
@@ -109,30 +105,33 @@ class Values:
     temperature: Float[Tensor, " sample"] | None = None
 
     def __post_init__(self) -> None:
-        _require_scalars("value", self)
+        require_shape("value", self.value, (len(self),))
+        require_shape("sigma", self.sigma, (len(self),))
+        require_finite("eta", self.eta)
+        require_finite("value", self.value)
+        require_positive("sigma", self.sigma)
+        _require_temperature(self.temperature, len(self))
 
     def __len__(self) -> int:
         return self.eta.shape[0]
 
 
 @dataclass(frozen=True, eq=False)
-class Energies:
-    """⟨E⟩ = ∂(βf)/∂β (eV/site) at η, less that at η = 0; they need a temperature.
+class Values(_Scalars):
+    """f itself (eV/site) at η, less f(0) at the same temperature.
 
     Raises:
         ValueError: as `Derivatives`.
     """
 
-    eta: Float[Tensor, "sample d"]
-    value: Float[Tensor, " sample"]
-    sigma: Float[Tensor, " sample"]
-    temperature: Float[Tensor, " sample"]
 
-    def __post_init__(self) -> None:
-        _require_scalars("value", self)
+@dataclass(frozen=True, eq=False)
+class Energies(_Scalars):
+    """⟨E⟩ = ∂(βf)/∂β (eV/site) at η, less that at η = 0; for a network of a range of temperatures.
 
-    def __len__(self) -> int:
-        return self.eta.shape[0]
+    Raises:
+        ValueError: as `Derivatives`.
+    """
 
 
 Data = Derivatives | Hessians | Values | Energies
@@ -142,16 +141,6 @@ def as_sequence(data: Data | Sequence[Data]) -> tuple[Data, ...]:
     """Data of one kind or of several, without the empty ones."""
     each = (data,) if isinstance(data, Data) else data
     return tuple(d for d in each if len(d) > 0)
-
-
-def _require_scalars(name: str, data: Values | Energies) -> None:
-    count = (len(data),)
-    require_shape(name, data.value, count)
-    require_shape("sigma", data.sigma, count)
-    require_finite("eta", data.eta)
-    require_finite(name, data.value)
-    require_positive("sigma", data.sigma)
-    _require_temperature(data.temperature, len(data))
 
 
 def _require_temperature(temperature: Tensor | None, count: int) -> None:

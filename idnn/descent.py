@@ -55,10 +55,7 @@ def minimise(
     active = torch.arange(len(z))
     with torch.no_grad():
         for i in range(iterations):
-            x = z[active].sigmoid()
-            by_site = _slope(_at(f, active), x, q) - mu[active, None] * q[0]
-            going = (by_site * x * (1 - x)).abs().amax(-1) >= tolerance
-            active, x, by_site = active[going], x[going], by_site[going]
+            active, x, by_site = _moving(f, q, z, mu, active, tolerance)
             if len(active) == 0:
                 break
             slope, curvature = _in_logit(_at(f, active), x, by_site, q)
@@ -136,10 +133,7 @@ def climb(
     active = torch.arange(len(z))
     with torch.no_grad():
         for _ in range(iterations):
-            x = z[active].sigmoid()
-            by_site = _slope(_at(f, active), x, q) - mu[active, None] * q[0]
-            going = (by_site * x * (1 - x)).abs().amax(-1) >= tolerance
-            active, x, by_site = active[going], x[going], by_site[going]
+            active, x, by_site = _moving(f, q, z, mu, active, tolerance)
             if len(active) == 0:
                 break
             slope, curvature = _in_logit(_at(f, active), x, by_site, q)
@@ -150,6 +144,16 @@ def climb(
         values = torch.linalg.eigvalsh(hessian(f, eta))
     index_one = (values[:, 0] < 0) & (values[:, 1:] > 0).all(-1)
     return eta, _without(len(z), active) & index_one
+
+
+def _moving(
+    f: FreeEnergy, q: Tensor, z: Tensor, mu: Tensor, active: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows where |∂ω/∂z| is not yet small, their x and ∂ω/∂x."""
+    x = z[active].sigmoid()
+    by_site = _slope(_at(f, active), x, q) - mu[active, None] * q[0]
+    going = (by_site * x * (1 - x)).abs().amax(-1) >= tolerance
+    return active[going], x[going], by_site[going]
 
 
 def _at(f: FreeEnergy, rows: Tensor) -> FreeEnergy:

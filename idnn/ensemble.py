@@ -71,7 +71,7 @@ class CommitteeSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Committee(Generic[Network]):
+class TrainedCommittee(Generic[Network]):
     """A trained committee.
 
     Attributes:
@@ -92,9 +92,10 @@ def train_committee(
     data: Data | Sequence[Data],
     settings: CommitteeSettings,
     *,
+    fresh: bool = True,
     executor: Executor | None = None,
     observe: Callable[[int], None] | None = None,
-) -> Committee[Network]:
+) -> TrainedCommittee[Network]:
     """Train every member on data moved by noise of its own: randomise, then optimise.
 
     The members are then samples whose spread carries both the noise of the data and the freedom
@@ -103,10 +104,11 @@ def train_committee(
     the executor.
 
     Args:
-        network: what to start from, left as it is: a committee to be trained on, or a fresh one
-            with `restarts` members (of seeds `settings.seeds`) for each to be trained.
+        network: what to start from, left as it is: random weights of the seeds `settings.seeds`,
+            several for each member, or a committee to be trained on.
         data: what to learn.
         settings: how.
+        fresh: which of the two it is.
         executor: where members train, side by side; here, pair by pair, if None.
         observe: called with the number of members done.
 
@@ -114,11 +116,12 @@ def train_committee(
         ValueError: there are no data or none but one point, or the network has another number of
             members.
     """
-    fresh = network.members == settings.members * settings.restarts
-    if not fresh and network.members != settings.members:
+    need = settings.members * (settings.restarts if fresh else 1)
+    if network.members != need:
+        how = f"{settings.restarts} restarts" if fresh else "one"
         raise ValueError(
-            f"`network` must have {settings.members} members, or {settings.restarts} for each; it "
-            f"has {network.members}."
+            f"`network` must have {need} members, {how} for each of {settings.members}; it has "
+            f"{network.members}."
         )
     floored = [
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
@@ -139,7 +142,7 @@ def train_committee(
         name: torch.from_numpy(np.concatenate([f.parameters[name] for f in found]))
         for name in found[0].parameters
     }
-    return Committee(
+    return TrainedCommittee(
         network=_with_parameters(network, parameters),
         iterations=tuple(n for f in found for n in f.iterations),
         effective=tuple(n for f in found for n in f.effective),

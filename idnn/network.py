@@ -42,14 +42,37 @@ class NetworkSettings:
             )
 
 
-class IntegrableNetwork(nn.Module):
+class LayeredCommittee(nn.Module):
+    """Layered potentials of several members; abstract. Every weight has a leading member axis."""
+
+    def __init__(self, inputs: int, settings: NetworkSettings, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.settings = settings
+        members = [random_layers([inputs, *settings.widths, 1], seed) for seed in seeds]
+        weights, biases = (zip(*each, strict=True) for each in zip(*members, strict=True))
+        self.weights = nn.ParameterList([torch.stack(layer) for layer in weights])
+        self.biases = nn.ParameterList([torch.stack(layer) for layer in biases])
+
+    @property
+    def members(self) -> int:
+        """Size of the committee."""
+        return self.weights[0].shape[0]
+
+    @property
+    def layers(self) -> Layers:
+        """The potential g."""
+        activation = ACTIVATIONS[self.settings.activation]
+        return Layers(list(self.weights), list(self.biases), activation)
+
+
+class IntegrableNetwork(LayeredCommittee):
     """f(η) = F(η) − F(0), F = f_ideal(η) + k_BT g(h(η)), in eV/site; h are the invariants.
 
     g is a layered potential with closed-form gradient and Hessian (`idnn.layers`); the
     ideal-mixing reference is an addition to Teichert et al. (2020, doi:10.1016/j.cma.2020.113281).
     `gradient` is the exact derivative of the potential: fitting ∂f/∂η integrates it.
 
-    Every weight has a leading member axis. As a `FreeEnergy` the network is the mean of its
+    As a `FreeEnergy` the network is the mean of its
     members; their spread is the committee's uncertainty.
     """
 
@@ -60,23 +83,10 @@ class IntegrableNetwork(nn.Module):
         settings: NetworkSettings,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        super().__init__()
+        super().__init__(system.invariants.count, settings, seeds)
         self.system = system
         self.temperature = temperature
-        self.settings = settings
         self.reference = IdealMixing(system.q, temperature, settings.floor)
-        self.weights, self.biases = random_parameters(system.invariants.count, settings, seeds)
-
-    @property
-    def members(self) -> int:
-        """Size of the committee."""
-        return self.weights[0].shape[0]
-
-    @property
-    def layers(self) -> Layers:
-        """The potential g(h)."""
-        activation = ACTIVATIONS[self.settings.activation]
-        return Layers(list(self.weights), list(self.biases), activation)
 
     def forward(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """f(η), mean of the members."""
@@ -201,15 +211,3 @@ class IntegrableNetwork(nn.Module):
     @property
     def _kt(self) -> float:
         return BOLTZMANN_EV * self.temperature
-
-
-def random_parameters(
-    inputs: int, settings: NetworkSettings, seeds: Sequence[int]
-) -> tuple[nn.ParameterList, nn.ParameterList]:
-    """Weights and biases with a leading member axis, one member per seed."""
-    members = [random_layers([inputs, *settings.widths, 1], seed) for seed in seeds]
-    weights, biases = (zip(*each, strict=True) for each in zip(*members, strict=True))
-    return (
-        nn.ParameterList([torch.stack(layer) for layer in weights]),
-        nn.ParameterList([torch.stack(layer) for layer in biases]),
-    )

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from idnn.activations import ACTIVATIONS
 from idnn.checks import require_in_range, require_positive
-from idnn.layers import Layers
-from idnn.network import IntegrableNetwork, NetworkSettings, random_parameters
+from idnn.network import IntegrableNetwork, LayeredCommittee, NetworkSettings
 from idnn.order_parameters import System
 from idnn.units import BOLTZMANN_EV
 
 
-class ThermalNetwork(nn.Module):
+class ThermalNetwork(LayeredCommittee):
     """βf(η, β) = βf_ideal(η) + g(h(η), τ(β)), less its value at η = 0.
 
     τ is the inverse temperature, scaled to [−1, 1] over the range of T. The ideal share of βf does
@@ -41,27 +39,13 @@ class ThermalNetwork(nn.Module):
         settings: NetworkSettings,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        super().__init__()
+        super().__init__(system.invariants.count + 1, settings, seeds)
         low, high = temperatures
         require_positive("temperatures", torch.tensor(temperatures))
         if not low < high:
             raise ValueError(f"`temperatures` must rise; they are {low:g} and {high:g} K.")
         self.system = system
         self.temperatures = (low, high)
-        self.settings = settings
-        inputs = system.invariants.count + 1
-        self.weights, self.biases = random_parameters(inputs, settings, seeds)
-
-    @property
-    def members(self) -> int:
-        """Size of the committee."""
-        return self.weights[0].shape[0]
-
-    @property
-    def layers(self) -> Layers:
-        """The potential g(h, τ)."""
-        activation = ACTIVATIONS[self.settings.activation]
-        return Layers(list(self.weights), list(self.biases), activation)
 
     @property
     def tau_slope(self) -> float:

@@ -329,8 +329,14 @@ class _Loop:
         start = previous or IntegrableNetwork(
             self.settings.system, temperature, settings.network, settings.seeds
         )
-        trained_on = train_committee(start, data, settings, executor=self.executor, observe=trained)
-        network = trained_on.network
+        network = train_committee(
+            start,
+            data,
+            settings,
+            fresh=previous is None,
+            executor=self.executor,
+            observe=trained,
+        ).network
         path.parent.mkdir(exist_ok=True)
         save_network(network, path, data_hash=data_hash)
         return load(path)

@@ -141,7 +141,7 @@ def test_the_start_is_left_as_it_is(noisy):
 def test_a_committee_is_trained_on_from_where_it_was(noisy, serial):
     """Far fewer steps are needed, and the fit is as good."""
     settings = CommitteeSettings(members=3, network=SMALL, fit=LevenbergMarquardt(iterations=25))
-    again = train_committee(serial.network, noisy, settings)
+    again = train_committee(serial.network, noisy, settings, fresh=False)
     with torch.no_grad():
         one, two = (c.network.gradient(noisy.eta) - noisy.mu for c in (serial, again))
     assert rms(two) == pytest.approx(rms(one), rel=0.1)
@@ -209,7 +209,9 @@ def test_every_member_sees_noise_of_its_own(noisy, serial):
 
 def test_a_committee_of_another_size_is_refused(noisy):
     network = IntegrableNetwork(FCC_L12, T, SMALL, seeds=range(5))
-    with pytest.raises(ValueError, match="`network` must have 3 members, or 2 for each; it has 5"):
+    with pytest.raises(
+        ValueError, match="`network` must have 6 members, 2 restarts for each of 3; it has 5"
+    ):
         train_committee(network, noisy, CommitteeSettings(members=3))
 
 
