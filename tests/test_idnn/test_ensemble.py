@@ -200,7 +200,7 @@ def test_every_member_sees_noise_of_its_own(noisy, serial):
     """From one start, members differ by noise alone."""
     start = IntegrableNetwork.gather([serial.network], [0] * 6)
     settings = CommitteeSettings(members=6, network=SMALL)
-    network = train_committee(start, noisy, settings).network
+    network = train_committee(start, noisy, settings, fresh=False).network
     with torch.no_grad():
         mu = network.gradients(noisy.eta)
     apart = torch.pdist(mu.flatten(1)) / mu[0].numel() ** 0.5
