@@ -196,7 +196,7 @@ def _fitted(
 ) -> LeastSquaresFit:
     targets = blocks(network, data)
     every = {name: p.detach() for name, p in network.named_parameters()}
-    groups = _groups(every)
+    groups = prior_groups(every)
     start = {name: p[list(members)] for name, p in every.items()}
     if fresh:
         count = settings.members
@@ -228,7 +228,7 @@ def _noise(generator: torch.Generator, members: int, *shape: int) -> Tensor:
     return (z - z.mean(0)) * (members / (members - 1)) ** 0.5
 
 
-def _groups(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prior_groups(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each input has a prior of its own, so that those of little use are left out (MacKay 1994)."""
     first = parameters["weights.0"]
     return {"weights.0": torch.arange(first.shape[1])[:, None]}

@@ -174,7 +174,7 @@ class _Descent:
         self.blocks, self.settings = blocks, settings
         self.data_noise: Sequence[Tensor] | None = None
         self.shapes = {name: p.shape[1:] for name, p in parameters.items()}
-        self.group = _numbered(self.shapes, groups)
+        self.group = numbered(self.shapes, groups)
         self.least = 1.0
         theta = torch.cat([p.detach().flatten(1) for p in parameters.values()], 1)
         members, one = len(theta), torch.ones(len(theta), dtype=theta.dtype)
@@ -377,7 +377,7 @@ class _Descent:
                 yield b, part, {name: tensor[part] for name, tensor in block.rows.items()}
 
 
-def _numbered(shapes: Mapping[str, torch.Size], groups: Mapping[str, Tensor]) -> Tensor:
+def numbered(shapes: Mapping[str, torch.Size], groups: Mapping[str, Tensor]) -> Tensor:
     """The number of the group of each parameter."""
     numbers: list[Tensor] = []
     first = 0

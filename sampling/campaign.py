@@ -23,16 +23,17 @@ from idnn.equilibrium import TieLineEstimate
 from idnn.files import exclusive, write_atomically
 from idnn.network import IntegrableNetwork
 from idnn.runtime import one_torch_thread, versions
-from sampling import acquire
+from sampling import aim, candidates
 from sampling.cluster import dask_executor
 from sampling.energetics import prepare_expansion, read_campaign_energies
 from sampling.expansion import ClusterExpansion
 from sampling.judge import Judgement, judge, solution_tie_line
 from sampling.label import LabelTask, label
-from sampling.labels import derivatives, to_json
+from sampling.labels import derivatives, is_known, to_json
 from sampling.lattice import Supercell
 from sampling.settings import CampaignSettings
 from sampling.store import Proposal, Store
+from sampling.strategies import Learned
 from sampling.workers import pool
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ Observer = Callable[[str, int, int], None]
 STORE = "campaign.sqlite"
 MODEL = "model.safetensors"
 POOL = 4096
-"""Candidates from which a batch is chosen."""
+"""States over which the error of μ is judged."""
 
 COMPUTING = ("scalebridge", "torch", "numpy", "numba")
 """Packages of which another version may change the last bits of a result."""
@@ -124,15 +125,6 @@ def is_known_twice(rounds: Sequence[Judgement], learning: Mapping[str, Any]) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class _Learned:
-    """What one round hands to the next."""
-
-    network: IntegrableNetwork
-    estimate: TieLineEstimate | None
-    data: Derivatives
-
-
-@dataclass(frozen=True, eq=False)
 class _Loop:
     settings: CampaignSettings
     store: Store
@@ -152,7 +144,7 @@ class _Loop:
         outcome = "tolerance" if is_known_twice(rounds, learning) else "budget"
         return Campaign(learned.network, tuple(rounds), outcome, self.settings.directory)
 
-    def _round(self, index: int, previous: _Learned | None) -> tuple[_Learned, Judgement]:
+    def _round(self, index: int, previous: Learned | None) -> tuple[Learned, Judgement]:
         if not self.store.proposals(index):
             with self.clock.stage("proposing"):
                 self.store.add_proposals(self._propose(index, previous))
@@ -173,25 +165,36 @@ class _Loop:
                 composition=self.settings.ensemble.composition,
                 pool=self._spread(POOL, seed=0),
             )
-        return _Learned(network, estimate, data), judgement
+        return self._known(index, network, estimate), judgement
 
-    def _learned(self, index: int) -> _Learned:
+    def _learned(self, index: int) -> Learned:
         """What a finished round left behind."""
         with self.clock.stage("training"):
             network = self._model(index, None)
         estimate = solution_tie_line(network, self.settings.ensemble.composition)
-        return _Learned(network, estimate, self._data(index))
+        return self._known(index, network, estimate)
 
-    def _propose(self, index: int, learned: _Learned | None) -> list[Proposal]:
+    def _known(
+        self, index: int, network: IntegrableNetwork, estimate: TieLineEstimate | None
+    ) -> Learned:
+        labels = [label for label in self._labels(index) if is_known(label)]
+        cost = torch.tensor([label["flips"] for label in labels], dtype=torch.float64)
+        composition = self.settings.ensemble.composition
+        return Learned(network, self._data(index), cost, estimate, composition)
+
+    def _propose(self, index: int, learned: Learned | None) -> list[Proposal]:
         first = len(self.store.proposals())
         seed = self.settings.seed * 1000 + index
-        chosen = self._first_batch(seed) if learned is None else self._next_batch(learned, seed)
+        if learned is None:
+            chosen = self._first_batch(seed)
+        else:
+            chosen = self.settings.strategy(learned, self.settings.active_learning.batch, seed)
         schedule = self.settings.schedule()
         smallest = Supercell(self.settings.system, self.settings.ensemble.cells[0])
         looks = smallest.sites_per_sublattice * schedule.walkers * schedule.samples
         proposals = []
         for reason, wished in chosen.items():
-            eta = acquire.with_something_to_see(self.settings.system, wished, looks)
+            eta = candidates.with_something_to_see(self.settings.system, wished, looks)
             kappa = self._centre(eta, learned)
             for target, centre in zip(eta.tolist(), kappa.tolist(), strict=True):
                 point = first + len(proposals)
@@ -200,49 +203,25 @@ class _Loop:
                 )
         return proposals
 
-    def _centre(self, eta: torch.Tensor, learned: _Learned | None) -> torch.Tensor:
+    def _centre(self, eta: torch.Tensor, learned: Learned | None) -> torch.Tensor:
         """κ of the bias that is to bring ⟨η⟩ to each η."""
         ensemble = self.settings.ensemble
         stiffness = torch.tensor(ensemble.stiffness, dtype=torch.float64)
         if learned is not None:
-            return acquire.bias_centre(learned.network, eta, stiffness)
-        return acquire.first_bias_centre(
+            return aim.bias_centre(learned.network, eta, stiffness)
+        return aim.first_bias_centre(
             self.expansion, self.settings.system, ensemble.temperature, eta, stiffness
         )
 
     def _first_batch(self, seed: int) -> dict[str, torch.Tensor]:
         count = self.settings.active_learning.first
-        lines = acquire.along_prototypes(
+        lines = candidates.along_prototypes(
             self.settings.system, self.settings.ensemble.composition, count // 2, seed
         )
         return {"spread": self._spread(count - count // 2, seed), "prototypes": lines}
 
-    def _next_batch(self, learned: _Learned, seed: int) -> dict[str, torch.Tensor]:
-        settings, system = self.settings, self.settings.system
-        lines = acquire.along_prototypes(system, settings.ensemble.composition, POOL, seed)
-        everywhere = torch.cat([self._spread(POOL, seed), lines])
-        expected = acquire.expected_error(system, learned.data, everywhere)
-        worth = acquire.disagreement(learned.network, everywhere, expected)
-        batch = settings.active_learning.batch
-        goal = self._for_tie_line(learned, seed)
-        general = acquire.choose(everywhere, worth, batch - len(goal))
-        return {"disagreement": everywhere[general], "tie-line": goal}
-
-    def _for_tie_line(self, learned: _Learned, seed: int) -> torch.Tensor:
-        learning, system = self.settings.active_learning, self.settings.system
-        network, estimate = learned.network, learned.estimate
-        if estimate is None:
-            return torch.empty(0, system.dimension, dtype=torch.float64)
-        near = acquire.near_tie_line(system, estimate.mean, POOL, seed)
-        sigma = acquire.expected_error(system, learned.data, near)
-        gain = acquire.tie_line_gain(network, estimate, near, sigma)
-        if not (gain > 0).any():
-            gain = acquire.disagreement(network, near, sigma)
-        count = round(learning.batch * learning.tie_line_share)
-        return near[acquire.choose(near, gain, count)]
-
     def _spread(self, count: int, seed: int) -> torch.Tensor:
-        return acquire.spread_over(
+        return candidates.spread_over(
             self.settings.system, self.settings.ensemble.composition, count, seed
         )
 
@@ -279,16 +258,16 @@ class _Loop:
         )
 
     def _data(self, index: int, *, only: bool = False) -> Derivatives:
-        """Labels up to a round, or of that round only."""
+        """Labels up to a round, or of that round only, as training data."""
+        return derivatives(self._labels(index, only=only), self.settings.system)
+
+    def _labels(self, index: int, *, only: bool = False) -> list[Mapping[str, Any]]:
         rounds = {p.point: p.round for p in self.store.proposals()}
-        return derivatives(
-            [
-                content
-                for point, content in self.store.labels().items()
-                if rounds[point] == index or (not only and rounds[point] < index)
-            ],
-            self.settings.system,
-        )
+        return [
+            content
+            for point, content in self.store.labels().items()
+            if rounds[point] == index or (not only and rounds[point] < index)
+        ]
 
     def _model(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
         """The committee of a round, now also the campaign's."""

@@ -18,6 +18,13 @@ from idnn.network import IntegrableNetwork
 HALF_WITHIN = 0.6744897501960817
 """Standard deviations about its mean within which half of a normal law lies."""
 
+MEDIAN_ERROR = 2.33
+"""Relative standard error of the median of z² over n normal z, times √n: 1/(2 p(m) m), p(m) the
+density of χ² with one degree of freedom at its median m."""
+
+DOUBT = 2.0
+"""Standard errors of that median by which errors must be too large to widen the spread."""
+
 LARGEST_FACTOR = 1e3
 """Of a committee's spread; beyond it nothing is known."""
 
@@ -111,9 +118,10 @@ def judge(
 def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, float]:
     """Error on points the network has not seen, and the factor its spread needs to explain it.
 
-    With the factor s half of the errors lie within 0.674 √(σ² + s² spread²), as of a normal law: a
-    median, because where boxes part into domains a few errors are far beyond all σ. At least 1: a
-    committee is never trusted beyond its word. Both are NaN without such points.
+    Of a normal law half of the errors lie within 0.674 √(σ² + s² spread²): a median, because where
+    boxes part into domains a few errors are far beyond all σ. s is the least factor from 1 on with
+    which the median of z² is not larger by more than `DOUBT` of its standard errors: where noise
+    exceeds the spread, a few points say little about it. Both are NaN without points.
     """
     if len(fresh) == 0:
         return math.nan, math.nan
@@ -121,10 +129,11 @@ def calibrate(network: IntegrableNetwork, fresh: Derivatives) -> tuple[float, fl
         mu = network.gradients(fresh.eta)
     error = mu.mean(0) - fresh.mu
     along, spread = fresh.along(error).square(), fresh.along(mu).var(0)
+    most = HALF_WITHIN**2 * (1 + DOUBT * MEDIAN_ERROR / along.numel() ** 0.5)
 
     def too_small(factor: float) -> bool:
         explained = fresh.sigma.square() + factor**2 * spread
-        return float((along / explained).median()) > HALF_WITHIN**2
+        return float((along / explained).median()) > most
 
     low, high = 1.0, LARGEST_FACTOR
     if not too_small(low):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pymatgen.core import Element
@@ -18,6 +18,8 @@ from idnn.settings import Table, read_table, validate
 from sampling.cluster import ClusterTable
 from sampling.ensemble import Schedule
 from sampling.fit import OUTSIDE_WEIGHTS, FitSettings
+from sampling.goals import Scales
+from sampling.strategies import GoalOriented, Strategy, most_uncertain, published, uniform
 
 # Strict: TOML has types, so `true` is not 1 and "3" is not 3; an integer still is a float.
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -171,13 +173,21 @@ class LearningTable(Table):
     first: Count = 256
     """Points of the first round, half of them spread, half along lines to ordered states."""
     batch: Annotated[int, Field(ge=1, le=4096, strict=True)] = 192
-    """Points of each later round, chosen from 4096 candidates of either kind."""
+    """Points of each later round."""
     rounds: Count = 6
     """Budget, the first included."""
     least_rounds: Count = 4
     """Rounds before the tolerances may end the loop."""
-    tie_line_share: Fraction = 0.5
-    """Share of a later round chosen for the tie-line; the rest for μ everywhere."""
+    strategy: Literal["goals", "disagreement", "literature", "uniform"] = "goals"
+    """How the points of later rounds are chosen: where they tell most, per cost, of the tie-line,
+    of μ and of the barrier; or, for comparison, where members disagree about μ, as in the
+    literature, or evenly."""
+    scale_composition: Positive = 0.002
+    """For `goals`, errors that are equally bad: of an end of the tie-line,"""
+    scale_mu: Positive = 0.004
+    """of μ over the range of composition (eV/site),"""
+    scale_barrier: Positive | None = None
+    """and of the barrier between the phases (eV/site); not aimed at if absent."""
     tolerance_composition: Positive = 0.002
     """Stop when both ends of the tie-line have a smaller σ, and"""
     tolerance_mu: Positive = 0.004
@@ -233,6 +243,24 @@ class CampaignSettings(Table):
             fit=LevenbergMarquardt(iterations=network.iterations),
             seed=self.seed * 1000 + round_index,
         )
+
+    @property
+    def strategy(self) -> Strategy:
+        """How the points of later rounds are chosen."""
+        learning = self.active_learning
+        if learning.strategy == "goals":
+            return GoalOriented(
+                Scales(
+                    composition=learning.scale_composition,
+                    mu=learning.scale_mu,
+                    barrier=learning.scale_barrier,
+                )
+            )
+        return {
+            "disagreement": most_uncertain,
+            "literature": published,
+            "uniform": uniform,
+        }[learning.strategy]
 
     def session(self, energies_hash: str) -> dict[str, Any]:
         """What is stored with a session: all but the places."""

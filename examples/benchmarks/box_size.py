@@ -20,7 +20,7 @@ import torch
 
 from idnn.files import existing
 from idnn.order_parameters import FCC_L12, ordered_partly
-from sampling.acquire import bias_centre
+from sampling.aim import bias_centre
 from sampling.box_size import difference
 from sampling.ensemble import Schedule
 from sampling.expansion import ClusterExpansion

@@ -38,7 +38,7 @@ from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from idnn.residuals import blocks
 from idnn.thermal import ThermalNetwork
-from sampling.acquire import along_prototypes, spread_over
+from sampling.candidates import along_prototypes, spread_over
 from sampling.workers import pool
 
 KELVIN, NOISE, SEEDS = 1273.0, 500.0, range(1, 6)

@@ -38,7 +38,7 @@ def test_every_point_is_proposed_sampled_and_judged(finished):
     proposals, labels = store.proposals(), store.labels()
     assert [p.point for p in proposals] == list(range(36)) == list(labels)
     assert [p.round for p in proposals] == [0] * 24 + [1] * 12
-    assert {p.reason for p in proposals} == {"spread", "prototypes", "disagreement"}
+    assert {p.reason for p in proposals} == {"spread", "prototypes"}
     rounds = [Judgement.from_stored(content) for content in store.rounds()]
     assert [r.n_points for r in rounds] == [24, 36]
     assert rounds[0].unseen_rmse is None

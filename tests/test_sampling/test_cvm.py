@@ -14,7 +14,7 @@ import idnn.free_energy
 from idnn.free_energy import FreeEnergy, IdealMixing, WithGradient, chemical_potential
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
-from sampling import acquire
+from sampling import aim, candidates
 from sampling.clusters import illustrative_expansion
 from sampling.cvm import ClusterVariation, NoHomogeneousState
 from sampling.ensemble import Schedule
@@ -339,9 +339,9 @@ def test_monte_carlo_above_ordering_has_its_mu_and_energy():
         ClusterVariation(EXPANSION, kelvin),
         MeanField(EXPANSION, FCC_L12, kelvin),
     )
-    eta = acquire.spread_over(FCC_L12, (0.05, 0.95), count, seed=3)
+    eta = candidates.spread_over(FCC_L12, (0.05, 0.95), count, seed=3)
     stiffness = torch.full((4,), 3.0, dtype=torch.float64)
-    kappa = acquire.bias_centre(f, eta, stiffness).numpy()
+    kappa = aim.bias_centre(f, eta, stiffness).numpy()
     task = LabelTask(
         expansion=EXPANSION, system="fcc-L12", cells=(4,), temperature=kelvin, centre=kappa,
         stiffness=np.full_like(kappa, 3.0), point_seeds=tuple(range(count)), seed=1,

@@ -13,7 +13,7 @@ from idnn.ensemble import CommitteeSettings, train_committee
 from idnn.free_energy import BraggWilliams, IdealMixing
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
-from sampling.judge import Judgement, calibrate, judge, solution_tie_line
+from sampling.judge import MEDIAN_ERROR, Judgement, calibrate, judge, solution_tie_line
 from sampling.labels import derivatives
 
 RANGE = (0.0, 0.32)
@@ -71,12 +71,36 @@ def test_a_committee_is_never_trusted_beyond_its_own_spread(error, sigma):
     assert factor == 1.0
 
 
+@pytest.mark.parametrize("count", [4, 50])
+def test_a_few_points_whose_noise_hides_the_spread_do_not_widen_it(count):
+    """Of committees that are right, one in forty may be widened, whatever the number of points."""
+    noise, spread = 0.05, 0.005
+    widened = 0
+    for seed in range(200):
+        network = NoisyCommittee(error=0.0, spread=spread, seed=seed)
+        network.mu = network.mu[:, :count]
+        generator = torch.Generator().manual_seed(seed)
+        mu = noise * torch.randn(count, 4, generator=generator, dtype=torch.float64)
+        data = Derivatives(torch.zeros_like(mu), mu, torch.full_like(mu, noise))
+        widened += calibrate(network, data)[1] > 1
+    # Binomial: 5 expected; of few points the median is skew.
+    assert widened < 15
+
+
+def test_the_median_of_squares_has_the_error_stated():
+    z = torch.randn(4000, 400, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    medians = z.square().median(1).values
+    # 4,000 medians: relative error of their spread 1.1 %.
+    assert float(medians.std() / medians.mean() * 20) == pytest.approx(MEDIAN_ERROR, rel=0.05)
+
+
 def test_errors_are_judged_along_sublattices_each_by_its_own_sigma():
     """Every error is a normal law's median at three times the spread, along its own sublattice."""
     directions = FCC_L12.directions
     sigma = torch.tensor([1e-3, 2e-3, 4e-3, 1e-2], dtype=torch.float64)
     spread = torch.tensor([1e-2, 1e-3, 4e-3, 5e-4], dtype=torch.float64)
-    error = 0.6744897501960817 * (sigma**2 + (3 * spread) ** 2).sqrt()
+    doubt = (1 + 2 * 2.33 / (4 * POINTS) ** 0.5) ** 0.5
+    error = 0.6744897501960817 * doubt * (sigma**2 + (3 * spread) ** 2).sqrt()
     network = NoisyCommittee(error=0.0, spread=0.0, members=3)
     own = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)[:, None] * spread
     network.mu = torch.linalg.solve(directions.T, (own + error).T).T[:, None].expand(3, POINTS, 4)
