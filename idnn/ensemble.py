@@ -105,8 +105,9 @@ def train_committee(
 
     The members are then samples whose spread carries both the noise of the data and the freedom
     of the fit between them (Bardsley et al. 2014, doi:10.1137/140964023). The noises sum to zero,
-    so that the mean of the members carries that of the data alone. The result does not depend on
-    the executor.
+    so that the mean of the members carries that of the data alone. Each descent to a sample may be
+    as long as the fit: of few data it follows a bent valley, and samples taken early lie too close
+    to the fit. The result does not depend on the executor.
 
     Args:
         network: what to start from, left as it is: random weights of the seeds `settings.seeds`,
@@ -226,7 +227,7 @@ def _fitted(
     return posterior_samples(
         fit,
         targets,
-        replace(settings.fit, iterations=TRIAL),
+        settings.fit,
         data_noise=[noise(len(b), b.components)[list(members)] for b in targets],
         prior_noise=noise(fit.precision.shape[1])[list(members)],
     )
