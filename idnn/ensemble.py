@@ -22,6 +22,7 @@ from idnn.levenberg import (
 )
 from idnn.messages import DataMessage, NetworkMessage, to_arrays
 from idnn.network import IntegrableNetwork, NetworkSettings
+from idnn.order_parameters import System
 from idnn.residuals import blocks
 from idnn.runtime import one_torch_thread
 from idnn.thermal import ThermalNetwork
@@ -31,6 +32,10 @@ AT_ONCE = 2
 
 TRIAL = 15
 """Iterations without evidence after which the best of the restarts is kept."""
+
+NEARBY = 5e-3
+"""Of the invariants, which are of order one: data from a smaller part teach next to nothing of the
+whole, and committees trained on them were sure and wrong."""
 
 Network = TypeVar("Network", IntegrableNetwork, ThermalNetwork)
 
@@ -100,8 +105,9 @@ def train_committee(
 
     The members are then samples whose spread carries both the noise of the data and the freedom
     of the fit between them (Bardsley et al. 2014, doi:10.1137/140964023). The noises sum to zero,
-    so that the mean of the members carries that of the data alone. The result does not depend on
-    the executor.
+    so that the mean of the members carries that of the data alone. Each descent to a sample may be
+    as long as the fit: of few data it follows a bent valley, and samples taken early lie too close
+    to the fit. The result does not depend on the executor.
 
     Args:
         network: what to start from, left as it is: random weights of the seeds `settings.seeds`,
@@ -113,8 +119,8 @@ def train_committee(
         observe: called with the number of members done.
 
     Raises:
-        ValueError: there are no data or none but one point, or the network has another number of
-            members.
+        ValueError: there are no data, they are all at one state or its images under the symmetry,
+            nearly, or the network has another number of members.
     """
     need = settings.members * (settings.restarts if fresh else 1)
     if network.members != need:
@@ -127,7 +133,7 @@ def train_committee(
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
         for d in as_sequence(data)
     ]
-    _require_different(floored)
+    _require_different(network.system, floored)
     task = NetworkMessage.of(network), tuple(map(DataMessage.of, floored)), settings, fresh
     parts = [
         range(i, min(i + AT_ONCE, settings.members)) for i in range(0, settings.members, AT_ONCE)
@@ -150,12 +156,17 @@ def train_committee(
     )
 
 
-def _require_different(data: Sequence[Data]) -> None:
-    """One point tells the evidence nothing of how f varies: it would prune all other inputs."""
-    if data and len(torch.cat([d.eta for d in data]).unique(dim=0)) < 2:
+def _require_different(system: System, data: Sequence[Data]) -> None:
+    """Where f is known at one state alone the evidence prunes all by which it could vary."""
+    if not data:
+        return
+    eta = torch.cat([d.eta for d in data])
+    seen = system.invariants(eta)
+    extent = float((seen.amax(0) - seen.amin(0)).max())
+    if extent < NEARBY:
         raise ValueError(
-            "`data` must hold at least two different points; all "
-            f"{sum(len(d) for d in data)} are at {data[0].eta[0].tolist()}."
+            f"`data` must hold points whose invariants differ by {NEARBY:g} or more; all "
+            f"{len(eta)} lie within {extent:.2g} of each other, near {eta[0].tolist()}."
         )
 
 
@@ -216,7 +227,7 @@ def _fitted(
     return posterior_samples(
         fit,
         targets,
-        replace(settings.fit, iterations=TRIAL),
+        settings.fit,
         data_noise=[noise(len(b), b.components)[list(members)] for b in targets],
         prior_noise=noise(fit.precision.shape[1])[list(members)],
     )
