@@ -113,8 +113,8 @@ def train_committee(
         observe: called with the number of members done.
 
     Raises:
-        ValueError: there are no data or none but one point, or the network has another number of
-            members.
+        ValueError: there are no data or none but one point, the network has another number of
+            members, or something is not on the CPU.
     """
     need = settings.members * (settings.restarts if fresh else 1)
     if network.members != need:
@@ -123,6 +123,7 @@ def train_committee(
             f"`network` must have {need} members, {how} for each of {settings.members}; it has "
             f"{network.members}."
         )
+    _require_cpu(network, as_sequence(data))
     floored = [
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
         for d in as_sequence(data)
@@ -148,6 +149,16 @@ def train_committee(
         effective=tuple(n for f in found for n in f.effective),
         noise=tuple(n for f in found for n in f.noise),
     )
+
+
+def _require_cpu(network: IntegrableNetwork | ThermalNetwork, data: Sequence[Data]) -> None:
+    """Members train in processes of their own, which are sent arrays."""
+    devices = {str(x.device) for x in (*network.parameters(), *(d.eta for d in data))}
+    if devices != {"cpu"}:
+        raise ValueError(
+            "`network` and `data` must be on the CPU, where committees train; they are on "
+            f"{' and '.join(sorted(devices))}. Move them with `.to('cpu')`, and the result back."
+        )
 
 
 def _require_different(data: Sequence[Data]) -> None:

@@ -226,3 +226,10 @@ def test_a_committee_of_another_size_is_refused(noisy):
 def test_bad_committee_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         CommitteeSettings(**settings)
+
+
+def test_a_committee_that_is_not_on_the_cpu_is_refused(noisy):
+    settings = CommitteeSettings(members=2, restarts=1, network=SMALL)
+    elsewhere = IntegrableNetwork(FCC_L12, T, SMALL, seeds=range(2)).to("meta")
+    with pytest.raises(ValueError, match=r"must be on the CPU.*they are on cpu and meta"):
+        train_committee(elsewhere, noisy, settings)
