@@ -97,7 +97,6 @@ def train_committee(
     data: Data | Sequence[Data],
     settings: CommitteeSettings,
     *,
-    fresh: bool = True,
     executor: Executor | None = None,
     observe: Callable[[int], None] | None = None,
 ) -> TrainedCommittee[Network]:
@@ -111,30 +110,29 @@ def train_committee(
 
     Args:
         network: what to start from, left as it is: random weights of the seeds `settings.seeds`,
-            several for each member, or a committee to be trained on.
+            `settings.restarts` for each member.
         data: what to learn.
         settings: how.
-        fresh: which of the two it is.
         executor: where members train, side by side; here, pair by pair, if None.
         observe: called with the number of members done.
 
     Raises:
         ValueError: there are no data, they are all at one state or its images under the symmetry,
-            nearly, or the network has another number of members.
+            nearly, the network has another number of members, or something is not on the CPU.
     """
-    need = settings.members * (settings.restarts if fresh else 1)
+    need = settings.members * settings.restarts
     if network.members != need:
-        how = f"{settings.restarts} restarts" if fresh else "one"
         raise ValueError(
-            f"`network` must have {need} members, {how} for each of {settings.members}; it has "
-            f"{network.members}."
+            f"`network` must have {need} members, {settings.restarts} restarts for each of "
+            f"{settings.members}; it has {network.members}."
         )
+    _require_cpu(network, as_sequence(data))
     floored = [
         d.with_floor(settings.discrepancy) if isinstance(d, Derivatives) else d
         for d in as_sequence(data)
     ]
     _require_different(network.system, floored)
-    task = NetworkMessage.of(network), tuple(map(DataMessage.of, floored)), settings, fresh
+    task = NetworkMessage.of(network), tuple(map(DataMessage.of, floored)), settings
     parts = [
         range(i, min(i + AT_ONCE, settings.members)) for i in range(0, settings.members, AT_ONCE)
     ]
@@ -154,6 +152,16 @@ def train_committee(
         effective=tuple(n for f in found for n in f.effective),
         noise=tuple(n for f in found for n in f.noise),
     )
+
+
+def _require_cpu(network: IntegrableNetwork | ThermalNetwork, data: Sequence[Data]) -> None:
+    """Members train in processes of their own, which are sent arrays."""
+    devices = {str(x.device) for x in (*network.parameters(), *(d.eta for d in data))}
+    if devices != {"cpu"}:
+        raise ValueError(
+            "`network` and `data` must be on the CPU, where committees train; they are on "
+            f"{' and '.join(sorted(devices))}. Move them with `.to('cpu')`, and the result back."
+        )
 
 
 def _require_different(system: System, data: Sequence[Data]) -> None:
@@ -184,11 +192,10 @@ def _train(
     network: NetworkMessage,
     data: Sequence[DataMessage],
     settings: CommitteeSettings,
-    fresh: bool,
     members: range,
 ) -> _Trained:
     with one_torch_thread():
-        fit = _fitted(network.network(), [d.data() for d in data], settings, members, fresh=fresh)
+        fit = _fitted(network.network(), [d.data() for d in data], settings, members)
     return _Trained(
         parameters=to_arrays(fit.parameters),
         iterations=tuple(fit.iterations.tolist()),
@@ -202,25 +209,21 @@ def _fitted(
     data: Sequence[Data],
     settings: CommitteeSettings,
     members: range,
-    *,
-    fresh: bool,
 ) -> LeastSquaresFit:
     targets = blocks(network, data)
     every = {name: p.detach() for name, p in network.named_parameters()}
     groups = prior_groups(every)
-    start = {name: p[list(members)] for name, p in every.items()}
-    if fresh:
-        count = settings.members
-        tries = torch.tensor([[m + k * count for k in range(settings.restarts)] for m in members])
-        first = least_squares(
-            {name: p[tries.flatten()] for name, p in every.items()},
-            targets,
-            replace(settings.fit, iterations=TRIAL, evidence=False),
-            linear=f"weights.{len(network.settings.widths)}",
-        )
-        best = first.objective.reshape(tries.shape).argmin(1)
-        best = best + settings.restarts * torch.arange(len(tries))
-        start = {name: p[best] for name, p in first.parameters.items()}
+    count = settings.members
+    tries = torch.tensor([[m + k * count for k in range(settings.restarts)] for m in members])
+    first = least_squares(
+        {name: p[tries.flatten()] for name, p in every.items()},
+        targets,
+        replace(settings.fit, iterations=TRIAL, evidence=False),
+        linear=f"weights.{len(network.settings.widths)}",
+    )
+    best = first.objective.reshape(tries.shape).argmin(1)
+    best = best + settings.restarts * torch.arange(len(tries))
+    start = {name: p[best] for name, p in first.parameters.items()}
     fit = least_squares(start, targets, settings.fit, groups=groups)
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + 715_827_883)
     noise = partial(_noise, generator, settings.members)

@@ -1,6 +1,5 @@
 """What a free energy is, its derivatives, and closed forms to learn from and to test against."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -89,20 +88,21 @@ class IdealMixing:
 
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         x = self.site_fractions(eta)
-        by_site = _xlogx_slope(x, self.floor) - _xlogx_slope(1 - x, self.floor)
+        by_site = _xlogx_and_slope(x, self.floor)[1] - _xlogx_and_slope(1 - x, self.floor)[1]
         return (self._kt / x.shape[-1]) * by_site @ self._q_inverse(eta)
 
     def evaluate(
-        self, eta: Float[Tensor, "*batch d"]
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"]]:
+        self, eta: Float[Tensor, "sample d"]
+    ) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]:
         """f and ∂f/∂η; they share their logarithms."""
-        x = self.site_fractions(eta)
+        inverse = self._q_inverse(eta)
+        x = (inverse @ eta.mT).mT
         (value, slope), (others, other_slope) = (
             _xlogx_and_slope(part, self.floor) for part in (x, 1 - x)
         )
         scale = self._kt / x.shape[-1]
-        gradient = scale * (slope - other_slope) @ self._q_inverse(eta)
-        return scale * (value + others).sum(-1), gradient
+        gradient = (scale * inverse.T) @ (slope - other_slope).mT
+        return scale * (value + others).sum(-1), gradient.mT
 
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         x, inverse = self.site_fractions(eta), self._q_inverse(eta)
@@ -149,32 +149,18 @@ class BraggWilliams:
 
 
 def _xlogx(x: Tensor, floor: float) -> Tensor:
-    if floor == 0:
-        return torch.xlogy(x, x)
-    inside, below = _split(x, floor)
-    return torch.xlogy(inside, inside) + below * (1 + math.log(floor) + below / (2 * floor))
-
-
-def _xlogx_slope(x: Tensor, floor: float) -> Tensor:
-    if floor == 0:
-        return 1 + x.log()
-    inside, below = _split(x, floor)
-    return 1 + inside.log() + below / floor
+    return torch.xlogy(x, x) if floor == 0 else _xlogx_and_slope(x, floor)[0]
 
 
 def _xlogx_and_slope(x: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """x ln x and its derivative less 1."""
     if floor == 0:
-        return _xlogx(x, floor), _xlogx_slope(x, floor)
-    inside, below = _split(x, floor)
-    log = inside.log()
-    value = inside * log + below * (1 + math.log(floor) + below / (2 * floor))
-    return value, 1 + log + below / floor
+        return _xlogx(x, floor), x.log()
+    inside = x.clamp_min(floor)
+    below = x - inside  # At x = floor, where both are, only `inside` has a derivative.
+    log, bent = inside.log(), below * (0.5 / floor)
+    return torch.addcmul(torch.addcmul(below, x, log), below, bent), log.add(bent, alpha=2)
 
 
 def _xlogx_curvature(x: Tensor, floor: float) -> Tensor:
     return 1 / (x if floor == 0 else x.clamp_min(floor))
-
-
-def _split(x: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """max(x, floor) and min(x − floor, 0); at x = floor only the first has a derivative."""
-    return x.clamp_min(floor), torch.where(x < floor, x - floor, 0)

@@ -174,10 +174,10 @@ class _Descent:
         self.blocks, self.settings = blocks, settings
         self.data_noise: Sequence[Tensor] | None = None
         self.shapes = {name: p.shape[1:] for name, p in parameters.items()}
-        self.group = numbered(self.shapes, groups)
-        self.least = 1.0
         theta = torch.cat([p.detach().flatten(1) for p in parameters.values()], 1)
-        members, one = len(theta), torch.ones(len(theta), dtype=theta.dtype)
+        self.group = numbered(self.shapes, groups).to(theta.device)
+        self.least = 1.0
+        one, none = theta.new_ones(len(theta)), theta.new_zeros(len(theta), dtype=torch.int64)
         self.state = _State(
             theta=theta,
             centre=torch.zeros_like(theta),
@@ -188,8 +188,8 @@ class _Descent:
             limit=one.clone(),
             misfit=one.clone(),
             effective=0 * one,
-            quiet=torch.zeros(members, dtype=torch.int64),
-            iterations=torch.zeros(members, dtype=torch.int64),
+            quiet=none.clone(),
+            iterations=none.clone(),
         )
         self.count = sum(len(block) * block.components for block in blocks)
 
@@ -207,17 +207,17 @@ class _Descent:
         sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         first = sum(sizes[name] for name in list(sizes)[: list(sizes).index(linear)])
         chosen = slice(first, first + sizes[linear])
-        active = torch.arange(len(self.state.theta))
+        active = self._all
         self.state.theta[:, chosen] = 0
         self.state.limit[:] = torch.inf
         curvature, slope = self._normal_equations(active)
-        ridge = RIDGE * torch.eye(sizes[linear], dtype=slope.dtype)
+        ridge = RIDGE * torch.eye(sizes[linear], dtype=slope.dtype, device=slope.device)
         solution = torch.linalg.solve(curvature[:, chosen, chosen] + ridge, slope[:, chosen])
         self.state.theta[:, chosen] = -solution
 
     def run(self) -> LeastSquaresFit:
         state = self.state
-        active = torch.arange(len(state.theta))
+        active = self._all
         self._look(active)
         if not state.misfit.isfinite().all():
             raise NotTrained(
@@ -234,12 +234,17 @@ class _Descent:
             self._admit(unfinished)
         return LeastSquaresFit(
             parameters=self._named(state.theta),
-            objective=self._objective(torch.arange(len(state.theta))),
+            objective=self._objective(self._all),
             iterations=state.iterations,
             effective=state.effective,
             noise=state.noise,
             precision=state.alpha,
         )
+
+    @property
+    def _all(self) -> Tensor:
+        """Numbers of all members."""
+        return torch.arange(len(self.state.theta), device=self.state.theta.device)
 
     def _admit(self, active: Tensor) -> None:
         """What a fit has not met when its iterations are over counts as noise."""
@@ -292,7 +297,7 @@ class _Descent:
         rounding = 1e-12 * curvature.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
         factor = torch.linalg.cholesky(curvature + torch.diag_embed(alpha + rounding))
         free = alpha * torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2)
-        groups = torch.zeros(len(active), int(self.group.max()) + 1, dtype=alpha.dtype)
+        groups = alpha.new_zeros(len(active), int(self.group.max()) + 1)
         gamma = groups.index_add(1, self.group, 1 - free).clamp_min(1e-3)
         size = groups.index_add(1, self.group, theta.square())
         state.alpha[active] = (gamma / size).clamp(WEAKEST, STRONGEST)[:, self.group]
@@ -343,8 +348,8 @@ class _Descent:
         state = self.state
         theta, noise, limit = state.theta[active], state.noise[active], state.limit[active]
         members, size = theta.shape
-        curvature = torch.zeros(members, size, size, dtype=theta.dtype)
-        slope = torch.zeros(members, size, dtype=theta.dtype)
+        curvature = theta.new_zeros(members, size, size)
+        slope = theta.new_zeros(members, size)
         for b, part, rows in self._parts(members):
             value, jacobian = self.blocks[b].linearised(self._named(theta), rows)
             z = self._deviation(b, part, value, active).flatten(1)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from idnn.activations import ACTIVATIONS
 from idnn.free_energy import IdealMixing
-from idnn.layers import Layers, random_layers
+from idnn.layers import Layers, Mean, random_layers
 from idnn.order_parameters import System
 from idnn.units import BOLTZMANN_EV
 
-NUMBERS_PER_CHUNK = 1 << 17
-"""In a hidden layer of all members, evaluated at once without a graph: they then stay in cache."""
+ROWS_AT_ONCE, ROWS_AT_ONCE_ELSEWHERE = 1 << 13, 1 << 21
+"""Evaluated without a graph: so few on a CPU that they stay in its cache, and many on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,13 @@ class IntegrableNetwork(LayeredCommittee):
         return self.values(eta).mean(0)
 
     def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """μ = ∂f/∂η, mean of the members. Without a graph it works in chunks that fit the cache."""
-        rows = eta.reshape(-1, eta.shape[-1])
-        size = len(rows) if torch.is_grad_enabled() else self._rows_per_chunk
-        parts = [self._gradient(part) for part in rows.split(max(1, size))]
-        return torch.cat(parts).reshape(eta.shape)
+        """μ = ∂f/∂η, mean of the members. Without a graph it is that of `evaluate`."""
+        if torch.is_grad_enabled():
+            rows, invariants = eta.reshape(-1, eta.shape[-1]), self.system.invariants
+            slope = self.layers.slope(invariants(rows)).mean(0)
+            excess = self._kt * invariants.pulled(slope, rows)
+            return self.reference.gradient(eta) + excess.reshape(eta.shape)
+        return self.evaluate(eta)[1]
 
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         """∂²f/∂η², mean of the members."""
@@ -112,37 +114,37 @@ class IntegrableNetwork(LayeredCommittee):
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"]]:
         """f and ∂f/∂η, mean of the members, no graph kept: what a phase field asks for.
 
-        The hidden layers are passed once for both, in chunks that fit the cache; besides the
-        results a chunk of them is all that is held.
+        The layers are passed once for both. Besides the results, numbers of a part of the rows are
+        all that is held.
         """
+        rows = eta.reshape(-1, eta.shape[-1])
+        f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
+        invariants = self.system.invariants
         with torch.no_grad():
-            rows = eta.reshape(-1, eta.shape[-1])
-            f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
-            pure = self.reference(rows[:1] * 0) + self._kt * self.layers.potential(
-                self.system.invariants(rows[:1] * 0)
-            ).mean(0)
-            for begin in range(0, len(rows), self._rows_per_chunk):
-                part = rows[begin : begin + self._rows_per_chunk]
-                value, slope = self.layers.value_and_slope(self.system.invariants(part))
-                pulled = self._pulled(part, slope.mean(0))
-                into = slice(begin, begin + len(part))
+            mean = Mean(self.layers, eta.device)
+            pure = self._absolute(rows.new_zeros(1, rows.shape[1])).mean(0)
+            size = ROWS_AT_ONCE if eta.is_cpu else ROWS_AT_ONCE_ELSEWHERE
+            for begin in range(0, len(rows), size):
+                into = slice(begin, begin + size)
+                part = rows[into].T.contiguous().T  # each order parameter in one piece
+                value, slope = mean.value_and_slope(invariants(part))
                 mixing, mixing_slope = self.reference.evaluate(part)
-                f[into] = mixing + self._kt * value.mean(0) - pure
-                mu[into] = mixing_slope + self._kt * pulled
+                f[into] = mixing.sub_(pure).add_(value, alpha=self._kt)
+                mu[into] = mixing_slope.add_(invariants.pulled(slope, part), alpha=self._kt)
         return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""
         rows = eta.reshape(-1, eta.shape[-1])
         both = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-        excess = self._kt * self.layers.potential(self.system.invariants(both))
-        f = self.reference(both) + excess
+        f = self._absolute(both)
         return (f[:, :-1] - f[:, -1:]).reshape(self.members, *eta.shape[:-1])
 
     def gradients(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d"]:
         """∂f/∂η of each member."""
         rows = eta.reshape(-1, eta.shape[-1])
-        excess = self._pulled(rows, self.layers.slope(self.system.invariants(rows)))
+        invariants = self.system.invariants
+        excess = invariants.pulled(self.layers.slope(invariants(rows)), rows)
         return self.reference.gradient(eta) + self._kt * excess.reshape(self.members, *eta.shape)
 
     def hessians(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch d d"]:
@@ -184,16 +186,9 @@ class IntegrableNetwork(LayeredCommittee):
         other.reference = IdealMixing(self.system.q, self.temperature, floor)
         return other.requires_grad_(self.weights[0].requires_grad)
 
-    def _gradient(self, rows: Float[Tensor, "sample d"]) -> Float[Tensor, "sample d"]:
-        h = self.system.invariants(rows)
-        graph = torch.is_grad_enabled()
-        slope = self.layers.slope(h) if graph else self.layers.value_and_slope(h)[1]
-        return self.reference.gradient(rows) + self._kt * self._pulled(rows, slope.mean(0))
-
-    def _pulled(self, rows: Tensor, slope: Tensor) -> Float[Tensor, "*member sample d"]:
-        """∂g/∂η from ∂g/∂h."""
-        jacobian = self.system.invariants.jacobian(rows)
-        return (slope.unsqueeze(-1) * jacobian).sum(-2)  # faster than many tiny matrix products
+    def _absolute(self, rows: Float[Tensor, "sample d"]) -> Float[Tensor, "member sample"]:
+        """F(η) of each member."""
+        return self.reference(rows) + self._kt * self.layers.potential(self.system.invariants(rows))
 
     def _bent(
         self, rows: Tensor, slope: Tensor, curvature: Tensor
@@ -203,10 +198,6 @@ class IntegrableNetwork(LayeredCommittee):
         jacobian = invariants.jacobian(rows)
         turned = torch.einsum("...nk,nkij->...nij", slope, invariants.second(rows))
         return jacobian.mT @ curvature @ jacobian + turned
-
-    @property
-    def _rows_per_chunk(self) -> int:
-        return max(1, NUMBERS_PER_CHUNK // (self.members * max(self.settings.widths)))
 
     @property
     def _kt(self) -> float:

@@ -91,6 +91,21 @@ class Polynomials:
         """∂h_k/∂ηᵢ, in closed form."""
         return self._slopes.evaluate(eta).unflatten(-1, (self.count, self.variables))
 
+    def pulled(
+        self, slope: Float[Tensor, "*member_batch invariant"], eta: Float[Tensor, "*batch d"]
+    ) -> Float[Tensor, "*member_batch d"]:
+        """Σ_k slope_k ∂h_k/∂ηᵢ, without the derivatives that are zero."""
+        by_invariant, known = slope.unbind(-1), self._slopes.distinct(eta)
+        columns = []
+        for i in range(self.variables):
+            column = torch.zeros_like(by_invariant[0])
+            chosen = self._slopes.order[i :: self.variables]
+            for each, index in zip(by_invariant, chosen, strict=True):
+                if self._slopes.sums[index] != ZERO:
+                    column = torch.addcmul(column, each, known[index])
+            columns.append(column)
+        return _stacked(columns)
+
     def second(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch invariant d d"]:
         """∂²h_k/∂ηᵢ∂ηⱼ, in closed form."""
         d = self.variables
@@ -135,6 +150,9 @@ class _Sum:
         return total + self.constant if self.constant else total
 
 
+ZERO = _Sum(0.0, ())
+
+
 @dataclass(frozen=True)
 class _Plan:
     """In which order to multiply and to add: value n + i is the product of `products[i]`."""
@@ -144,11 +162,15 @@ class _Plan:
     order: tuple[int, ...]
 
     def evaluate(self, eta: Tensor) -> Tensor:
+        known = self.distinct(eta)
+        return _stacked([known[i] for i in self.order])
+
+    def distinct(self, eta: Tensor) -> list[Tensor]:
+        """The sums, each once."""
         values = list(eta.unbind(-1))
         for left, right in self.products:
             values.append(values[left] * values[right])
-        sums = [each.evaluate(values) for each in self.sums]
-        return torch.stack([sums[i] for i in self.order], dim=-1)
+        return [each.evaluate(values) for each in self.sums]
 
     @staticmethod
     def of(polynomials: Sequence[Mapping[Monomial, float]], variables: int) -> _Plan:
@@ -160,6 +182,11 @@ class _Plan:
         distinct: dict[_Sum, int] = {}
         order = [distinct.setdefault(_summed(p, known), len(distinct)) for p in polynomials]
         return _Plan(tuple(products), tuple(distinct), tuple(order))
+
+
+def _stacked(columns: Sequence[Tensor]) -> Tensor:
+    """In a last axis that varies slowest in memory: each column stays in one piece."""
+    return torch.stack(list(columns)).movedim(0, -1)
 
 
 def _power_of_one(i: int, variables: int) -> Monomial:

@@ -129,7 +129,7 @@ def _require_inside(system: System, eta: Tensor) -> None:
         x = system.site_fractions(eta)
         require_in_range("site fractions of eta", x, -BEYOND, 1 + BEYOND)
     else:
-        beyond = eta @ system.domain.matrix.T - system.domain.bound
+        beyond = eta @ system.domain.matrix.T.to(eta) - system.domain.bound.to(eta)
         require_in_range("A eta - b of the domain", beyond, -torch.inf, BEYOND)
 
 
@@ -210,7 +210,7 @@ def _bent(
     model: IntegrableNetwork | ThermalNetwork, data: Hessians, mixing: Tensor, kt: Tensor
 ) -> dict[str, Tensor]:
     """Of a symmetric matrix each component above the diagonal is met twice, at √2 σ."""
-    once = torch.eye(data.eta.shape[1], dtype=torch.bool)
+    once = torch.eye(data.eta.shape[1], dtype=torch.bool, device=data.eta.device)
     sigma = torch.where(once, data.sigma, 2**0.5 * data.sigma)
     return {
         "jacobian": model.system.invariants.jacobian(data.eta),
@@ -238,7 +238,7 @@ def _temperatures(
                 "temperatures learns from; it is missing."
             )
         return data.temperature
-    kelvin = torch.full((len(data),), model.temperature, dtype=data.eta.dtype)
+    kelvin = data.eta.new_full((len(data),), model.temperature)
     if data.temperature is not None and not torch.equal(data.temperature, kelvin):
         raise ValueError(
             f"`temperature` must be the network's, {model.temperature:g} K; it is "

@@ -151,14 +151,13 @@ class _Loop:
         with self.clock.stage("sampling"):
             self._label(index)
         with self.clock.stage("training"):
-            before = None if previous is None else previous.network
-            network = self._model(index, before)
+            network = self._model(index)
         with self.clock.stage("equilibrium"):
             data = self._data(index)
             floor = self.settings.network.discrepancy
             judgement, estimate = judge(
                 network,
-                before,
+                None if previous is None else previous.network,
                 data.with_floor(floor),
                 self._data(index, only=True).with_floor(floor),
                 round_index=index,
@@ -170,7 +169,7 @@ class _Loop:
     def _learned(self, index: int) -> Learned:
         """What a finished round left behind."""
         with self.clock.stage("training"):
-            network = self._model(index, None)
+            network = self._model(index)
         estimate = solution_tie_line(network, self.settings.ensemble.composition)
         return self._known(index, network, estimate)
 
@@ -269,18 +268,15 @@ class _Loop:
             if rounds[point] == index or (not only and rounds[point] < index)
         ]
 
-    def _model(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
+    def _model(self, index: int) -> IntegrableNetwork:
         """The committee of a round, now also the campaign's."""
-        network = self._network(index, previous)
+        network = self._network(index)
         content = self._model_path(index).read_bytes()
         write_atomically(self.settings.directory / MODEL, content)
         return network
 
-    def _network(self, index: int, previous: IntegrableNetwork | None) -> IntegrableNetwork:
-        """The committee of a round: from its file if whole, else trained on from `previous`.
-
-        Without `previous` the rounds before are made good first.
-        """
+    def _network(self, index: int) -> IntegrableNetwork:
+        """The committee of a round: from its file if whole, else trained."""
         path = self._model_path(index)
         data = self._data(index)
         if len(data) == 0:
@@ -295,8 +291,6 @@ class _Loop:
             with suppress(BadModelFile):
                 if read_header(path)["data_hash"] == data_hash:
                     return load(path)
-        if previous is None and index > 0:
-            previous = self._network(index - 1, None)
         members = settings.members
 
         def trained(done: int) -> None:
@@ -305,16 +299,11 @@ class _Loop:
 
         self.observe(f"round {index + 1}: training", 0, members)
         temperature = self.settings.ensemble.temperature
-        start = previous or IntegrableNetwork(
+        start = IntegrableNetwork(
             self.settings.system, temperature, settings.network, settings.seeds
         )
         network = train_committee(
-            start,
-            data,
-            settings,
-            fresh=previous is None,
-            executor=self.executor,
-            observe=trained,
+            start, data, settings, executor=self.executor, observe=trained
         ).network
         path.parent.mkdir(exist_ok=True)
         save_network(network, path, data_hash=data_hash)

@@ -26,7 +26,8 @@ import torch
 from evaluation import evaluation
 from learning_figure import plot
 from llvmlite.binding import get_host_cpu_name
-from oracle import JOULE_PER_MOL, derivatives, energies, free_energy, sobol_states
+from oracle import JOULE_PER_MOL, derivatives, energies, free_energy
+from states import sobol_states
 
 from idnn.data import Data, Derivatives
 from idnn.ensemble import CommitteeSettings, train_committee

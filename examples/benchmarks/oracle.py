@@ -8,7 +8,6 @@ from torch import Tensor
 
 from idnn.data import Derivatives, Energies
 from idnn.free_energy import chemical_potential
-from idnn.order_parameters import FCC_L12
 from idnn.units import EV_PER_SITE_IN_J_PER_MOL
 from phasefield.calphad import OrderedFcc, default_database
 from phasefield.ordered_fcc import OrderedFccEnergy
@@ -24,12 +23,6 @@ EXACT = 20.0
 def free_energy(kelvin: float) -> OrderedFccEnergy:
     """Fcc Ni–Al with its orderings (Dupin et al. 2001, doi:10.1016/S0364-5916(01)00049-9)."""
     return OrderedFcc.from_database(default_database(), ("NI", "AL")).at(kelvin)
-
-
-def sobol_states(count: int, seed: int, margin: float = 1e-3) -> Float[Tensor, "sample 4"]:
-    """η of sublattice fractions spread evenly over [margin, 1 − margin]⁴."""
-    draw = torch.quasirandom.SobolEngine(4, scramble=True, seed=seed).draw(count).double()
-    return FCC_L12.order_parameters(margin + (1 - 2 * margin) * draw)
 
 
 def gradient(kelvin: float, eta: Float[Tensor, "sample 4"]) -> Float[Tensor, "sample 4"]:

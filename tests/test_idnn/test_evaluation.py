@@ -14,12 +14,15 @@ ROUNDING = 1e-13
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
-def test_an_activations_value_and_pull_are_those_of_its_closed_form(activation):
+def test_an_activation_in_buffers_is_its_closed_form(activation):
     z = torch.linspace(-45, 45, 1001, dtype=torch.float64)
-    g = torch.linspace(-1, 2, 1001, dtype=torch.float64)
-    value, slope, _ = activation(z)
-    torch.testing.assert_close(activation.value(z), value, rtol=ROUNDING, atol=ROUNDING)
-    torch.testing.assert_close(activation.pull(g, z), g * slope, rtol=ROUNDING, atol=ROUNDING)
+    w = activation.inside * z
+    exact = activation(z)[:2]
+    for first in (w, torch.empty_like(w)):
+        value, slope, _ = activation.first(w, (first, torch.empty_like(w), torch.empty_like(w)))
+        scaled = activation.outside * value, activation.outside * activation.inside * slope
+        torch.testing.assert_close(scaled, exact, rtol=ROUNDING, atol=ROUNDING)
+        w = activation.inside * z
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -39,3 +42,16 @@ def test_ideal_mixing_evaluated_at_once_has_its_value_and_gradient(floor):
     value, slope = f.evaluate(eta)
     torch.testing.assert_close(value, f(eta), rtol=0, atol=ROUNDING)
     torch.testing.assert_close(slope, f.gradient(eta), rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_that_an_evaluation_makes_is_where_the_states_are(dtype):
+    """On the device without memory, anything made elsewhere is an error."""
+    settings = NetworkSettings(widths=(6, 5, 4))
+    f = IntegrableNetwork(FCC_L12, 1000.0, settings, seeds=range(3)).to("meta", dtype)
+    f.requires_grad_(False)
+    eta = torch.empty(5, 7, 4, dtype=dtype, device="meta")
+    for each in (f(eta), f.gradient(eta), f.hessian(eta), *f.evaluate(eta)):
+        assert each.device.type == "meta"
+        assert each.dtype == dtype
+    assert f.evaluate(eta)[1].shape == eta.shape

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import sobol_states
 
+import idnn.layers
 import idnn.network
 from idnn.free_energy import FreeEnergy, IdealMixing, WithGradient, chemical_potential, hessian
 from idnn.network import ACTIVATIONS, IntegrableNetwork, NetworkSettings
@@ -94,7 +95,7 @@ def test_chunks_do_not_change_the_gradient(monkeypatch):
     eta = sobol_states(60, seed=5).reshape(3, 4, 5, 4)
     with torch.no_grad():
         whole = f.gradient(eta)
-        monkeypatch.setattr(idnn.network, "NUMBERS_PER_CHUNK", 7 * 2 * max(f.settings.widths))
+        monkeypatch.setattr(idnn.network, "ROWS_AT_ONCE", 17)
         same(f.gradient(eta), whole)
     assert whole.shape == eta.shape
 
@@ -255,11 +256,14 @@ def test_the_hessian_turns_with_the_crystal(element):
     torch.testing.assert_close(f.hessian(image), turned, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("chunk", [7, 8192])
-def test_value_and_gradient_at_once_are_value_and_gradient(monkeypatch, chunk):
+@pytest.mark.parametrize(
+    ("rows", "numbers"), [(7, 1 << 16), (60, 7 * 3 * 16), (19, 1), (60, 1 << 16)]
+)
+def test_value_and_gradient_at_once_are_value_and_gradient(monkeypatch, rows, numbers):
     f = network(3)
     eta = sobol_states(60, seed=5, margin=-0.02).reshape(3, 4, 5, 4)
-    monkeypatch.setattr(idnn.network, "NUMBERS_PER_CHUNK", chunk * 3 * max(f.settings.widths))
+    monkeypatch.setattr(idnn.network, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(idnn.layers, "NUMBERS_AT_ONCE", numbers)
     value, mu = f.evaluate(eta)
     assert not value.requires_grad
     assert not mu.requires_grad
