@@ -41,9 +41,11 @@ def _stopping(axes: Axes, found: dict[str, Any]) -> None:
             what = "error" if style == "-" else "calibrated σ"
             values = [row[end] for row in found[key]]
             axes.plot(found["points"], values, style, color=f"C{end}", label=f"{what} of {name}")
-    stops = [s for s in found["stops"] if s is not None]
-    if stops:
-        axes.axvline(median(stops), color="0.2", lw=0.8, label="median stop")
+    for (sure, rule), style in zip(found["by"].items(), ("-", "--", "-."), strict=True):
+        stops = [s for s in rule["stops"] if s is not None]
+        if stops:
+            label = f"median stop at {float(sure):g} σ, {rule['early']} early"
+            axes.axvline(median(stops), color="0.2", lw=0.8, ls=style, label=label)
     if found["optimum"] is not None:
         axes.axvline(found["optimum"], color="0.2", lw=0.8, ls=":", label="optimum")
     axes.set(xscale="log", yscale="log", xlabel="points", ylabel="10⁻³", title="twenty runs, ours")
