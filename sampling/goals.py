@@ -10,6 +10,7 @@ they do not repeat themselves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +89,7 @@ class Goals:
 
 def most_informative(
     network: IntegrableNetwork,
-    known: Data,
+    known: Sequence[Data],
     candidates: Derivatives,
     cost: Float[Tensor, " sample"],
     goals: Goals,
@@ -101,7 +102,7 @@ def most_informative(
 
     Args:
         network: a committee.
-        known: what it was trained on.
+        known: what it was trained on, and what is chosen already.
         candidates: where μ could be measured and with what σ; their μ does not matter.
         cost: of each, in any unit.
         goals: what is wanted.
@@ -123,7 +124,7 @@ def most_informative(
         if share == 0:
             continue
         member, so_far = network.member(m), torch.tensor(chosen, dtype=torch.int64)
-        spread = posterior.covariance(member, [known, candidates[so_far]], precision)
+        spread = posterior.covariance(member, [*known, candidates[so_far]], precision)
         root = torch.linalg.cholesky(spread)
         found = posterior.gradient_sensitivity(member, candidates.eta, candidates.directions)
         g = found / candidates.sigma[..., None] @ root

@@ -79,7 +79,7 @@ class GoalOriented:
         sigma = acquire.expected_error(system, data, eta)
         chosen = most_informative(
             network,
-            data,
+            [data],
             Derivatives(eta, 0 * eta, sigma, data.directions),
             learned.cost[acquire.nearest(system, data, eta)],
             self._goals(learned),

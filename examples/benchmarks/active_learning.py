@@ -2,8 +2,8 @@
 
     python examples/benchmarks/active_learning.py [PART ...] [--output DIRECTORY]
 
-Parts: strategies, stopping; both if none is named. At 1273 K every point is ∂f/∂η with Gaussian
-noise of σ = 500 J/mol. All strategies begin with the same 48 points, add a quarter of what there is
+Parts: strategies, stopping, others; all if none is named. At 1273 K every point is ∂f/∂η with Gaussian
+noise of σ = 500 J/mol. All strategies begin with the same 48 points, add a third of what there is
 in each round and train the same committee; only the choice differs. Needed: so many points that
 both ends of the tie-line are within 0.001 and μ about each of them, root mean square, within 150
 J/mol of the truth, in that and the next round. A part that was stopped goes on where it was; all is
@@ -42,15 +42,18 @@ from sampling.workers import pool
 Row = dict[str, Any]
 """What is known after a round: points, errors and σ of compositions and of μ (J/mol)."""
 
-FIRST, GROWTH = 48, 4
-"""Points to begin with, and the share of those there are that a round adds is 1/GROWTH."""
+FIRST, GROWTH = 48, 3
+"""Points to begin with; a round adds 1/GROWTH of those there are."""
 
 WITHIN, MU_WITHIN = 1e-3, 150.0
 """Of composition and of μ about the ends in J/mol: what is wanted."""
 
 SCALES = Scales(
-    composition=WITHIN, mu=4 * MU_WITHIN * JOULE_PER_MOL, mu_ends=MU_WITHIN * JOULE_PER_MOL
+    composition=WITHIN, mu=4 * MU_WITHIN * JOULE_PER_MOL, mu_ends=MU_WITHIN / 3 * JOULE_PER_MOL
 )
+"""Of our strategy; a third of what is wanted of μ about the ends, where networks are wrong by more
+than they think. Chosen on seeds 1 to 5, which are not used here."""
+
 GOAL = strategies.GoalOriented(SCALES)
 STRATEGIES: dict[str, strategies.Strategy] = {
     "ours": GOAL,
@@ -59,15 +62,18 @@ STRATEGIES: dict[str, strategies.Strategy] = {
     "disagreement": strategies.most_uncertain,
     "sobol": strategies.uniform,
 }
-SEEDS, BUDGET = range(1, 6), 4000
-STOPPING_SEEDS, STOPPING_BUDGET = range(101, 121), 1600
+OTHERS = ("disagreement", "follow-up")
+"""Strategies that are neither ours nor what it is measured against."""
 
-SURE = 3.0
+SEEDS, BUDGET = range(11, 16), 1900
+STOPPING_SEEDS, STOPPING_BUDGET = range(101, 121), 1100
+
+SURE = 2.5
 """Calibrated σ that must fit into what is wanted before the rule stops: chosen beforehand, so that
-of some sixty errors (both ends and μ of twenty seeds) none should be beyond."""
+of the forty errors of the ends in twenty runs none should be beyond."""
 
-LESS_SURE = (2.0, 2.5)
-"""Others, for comparison."""
+OTHERWISE_SURE = (2.0, 3.0)
+"""For comparison."""
 
 
 @cache
@@ -151,6 +157,8 @@ def by_strategy(kept: dict[str, list[Row]]) -> dict[str, Any]:
     """Points that each strategy needed, by seed; null where the budget did not suffice."""
     report: dict[str, Any] = {}
     for name in STRATEGIES:
+        if f"{name} {SEEDS[-1]}" not in kept:
+            continue
         runs = [kept[f"{name} {seed}"] for seed in SEEDS]
         found = [(rows, needed(rows)) for rows in runs]
         points = [None if i is None else rows[i]["points"] for rows, i in found]
@@ -179,7 +187,7 @@ def by_rule(kept: dict[str, list[Row]]) -> dict[str, Any]:
         ]
         for name in ("error", "sigma")
     }
-    by = {str(sure): stopped(runs, sure) for sure in (SURE, *LESS_SURE)}
+    by = {str(sure): stopped(runs, sure) for sure in (SURE, *OTHERWISE_SURE)}
     return {"points": counts, "optimum": next(enough, None), "own_optimum": own, "by": by} | sizes
 
 
@@ -202,14 +210,15 @@ def tasks(part: str) -> dict[str, tuple[str, int, int, bool]]:
     """Arguments of `history` by the name under which it is kept."""
     if part == "stopping":
         return {f"stopping {s}": ("ours", s, STOPPING_BUDGET, False) for s in STOPPING_SEEDS}
-    return {f"{name} {s}": (name, s, BUDGET, True) for name in STRATEGIES for s in SEEDS}
+    names = [name for name in STRATEGIES if (name in OTHERS) == (part == "others")]
+    return {f"{name} {seed}": (name, seed, BUDGET, True) for name in names for seed in SEEDS}
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:
     """The figures that a reader asks for first, of the parts that are there."""
     line: dict[str, Any] = {}
     if part := report.get("strategies"):
-        line |= {f"points_{name}": part[name]["median"] for name in STRATEGIES}
+        line |= {f"points_{name}": found["median"] for name, found in part.items()}
     if part := report.get("stopping"):
         own = part["by"][str(SURE)]
         line |= {"early_stops": own["early"], "optimum": part["optimum"]}
@@ -217,7 +226,7 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
-PARTS = {"strategies": by_strategy, "stopping": by_rule}
+PARTS = {"strategies": by_strategy, "stopping": by_rule, "others": by_strategy}
 
 
 def main() -> None:
@@ -246,7 +255,7 @@ def main() -> None:
                 kept[futures[future]] = future.result()
                 print(futures[future], last(kept[futures[future]]), flush=True)
                 write_atomically(path, json.dumps(report, indent=1) + "\n")
-            report[part] = PARTS[part](kept)
+            report["strategies" if part == "others" else part] = PARTS[part](kept)
             report["summary"] = summary(report)
             write_atomically(path, json.dumps(report, indent=1) + "\n")
     plot(report, path.with_suffix(".png"))

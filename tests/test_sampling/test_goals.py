@@ -68,7 +68,7 @@ def test_every_choice_is_the_best_by_the_covariance_after_those_before(known):
     network, data, line = one(known[0]), known[1], known[2]
     pool = candidates(line)[::40]
     goal, cost = wanted(network, line), torch.ones(len(pool)).double()
-    chosen = goals.most_informative(network, data, pool, cost, goal, 3).tolist()
+    chosen = goals.most_informative(network, [data], pool, cost, goal, 3).tolist()
     for k in range(3):
         left = [
             (uncertainty(network, [data, pool[torch.tensor([*chosen[:k], i])]], goal), i)
@@ -83,14 +83,14 @@ def test_what_is_aimed_at_becomes_known_better_than_by_spread_points(known):
     pool = candidates(line)
     cost = torch.ones(len(pool)).double()
     for goal in (wanted(network, line), wanted(network, line, composition=1.0, mu=1e-3)):
-        chosen = goals.most_informative(network, data, pool, cost, goal, 30)
+        chosen = goals.most_informative(network, [data], pool, cost, goal, 30)
         assert len(chosen.unique()) == 30
         ours = uncertainty(network, [data, pool[chosen]], goal)
         spread = uncertainty(network, [data, pool[:30]], goal)
         assert ours < 0.75 * spread
     # Of the tie-line alone a fifth is left.
     goal = wanted(network, line)
-    chosen = goals.most_informative(network, data, pool, cost, goal, 30)
+    chosen = goals.most_informative(network, [data], pool, cost, goal, 30)
     assert uncertainty(network, [data, pool[chosen]], goal) < 0.4 * uncertainty(
         network, [data, pool[:30]], goal
     )
@@ -109,7 +109,7 @@ def test_the_barrier_is_aimed_at_where_it_counts(known):
         line,
         over,
     )
-    chosen = goals.most_informative(network, data, pool, cost, height, 12)
+    chosen = goals.most_informative(network, [data], pool, cost, height, 12)
     spread = uncertainty(network, [data, pool[:12]], height)
     assert uncertainty(network, [data, pool[chosen]], height) < 0.5 * spread
 
@@ -117,13 +117,13 @@ def test_the_barrier_is_aimed_at_where_it_counts(known):
 def test_points_that_cost_more_are_chosen_only_if_they_tell_more(known):
     network, data, line = known
     pool, goal = candidates(line), wanted(known[0], known[2])
-    cheap = goals.most_informative(network, data, pool, torch.ones(len(pool)).double(), goal, 20)
+    cheap = goals.most_informative(network, [data], pool, torch.ones(len(pool)).double(), goal, 20)
     cost = torch.ones(len(pool)).double()
     cost[cheap] = 1e6
-    other = goals.most_informative(network, data, pool, cost, goal, 20)
+    other = goals.most_informative(network, [data], pool, cost, goal, 20)
     assert not set(cheap.tolist()) & set(other.tolist())
     # A common factor of all costs changes nothing.
-    same = goals.most_informative(network, data, pool, torch.full_like(cost, 7.0), goal, 20)
+    same = goals.most_informative(network, [data], pool, torch.full_like(cost, 7.0), goal, 20)
     assert torch.equal(same, cheap)
 
 
@@ -131,7 +131,7 @@ def test_without_a_tie_line_mu_everywhere_is_wanted(known):
     network, data, line = known
     pool = candidates(line)
     goal = goals.Goals(goals.Scales(composition=1e-3, mu=1e-3), spread_over(FCC_L12, SPAN, 64, 0))
-    chosen = goals.most_informative(network, data, pool, torch.ones(len(pool)).double(), goal, 24)
+    chosen = goals.most_informative(network, [data], pool, torch.ones(len(pool)).double(), goal, 24)
     ours = uncertainty(network, [data, pool[chosen]], goal)
     assert ours < uncertainty(network, [data, pool[:24]], goal)
 
@@ -141,8 +141,8 @@ def test_bad_requests_are_refused(known):
     pool, goal = candidates(line)[:5], wanted(known[0], known[2])
     cost = torch.ones(5).double()
     with pytest.raises(ValueError, match="`count` must not exceed the 5 candidates; it is 6"):
-        goals.most_informative(network, data, pool, cost, goal, 6)
+        goals.most_informative(network, [data], pool, cost, goal, 6)
     with pytest.raises(ValueError, match="`cost` must be positive; its least is 0"):
-        goals.most_informative(network, data, pool, 0 * cost, goal, 2)
+        goals.most_informative(network, [data], pool, 0 * cost, goal, 2)
     with pytest.raises(ValueError, match="`barrier` must be positive; it is -1"):
         goals.Scales(composition=1e-3, mu=1e-3, barrier=-1.0)
