@@ -29,7 +29,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     for panel, kelvin in zip(panels, variants["default"], strict=True):
         _variants(panel, {name: tests[kelvin] for name, tests in variants.items()})
         panel.set_title(f"{kelvin} K")
-    panels[-1].legend(fontsize=8, loc="lower right")
+    above.legend(*panels[0].get_legend_handles_labels(), ncols=3, loc="outside upper center")
     lines = report["tie_lines"]
     panels = below.subplots(1, 2 * len(lines), sharey=True)
     for i, (kelvin, found) in enumerate(lines.items()):
