@@ -68,7 +68,7 @@ def difference(
             return thermal * (np.log(fractions) - np.log1p(-fractions)) @ inverse
 
     curvature = np.where(np.isfinite(one.hessian.value), one.hessian.value, other.hessian.value)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # where a sublattice never changed
         excess = curvature - inverse.T @ np.diag(thermal / (x * (1 - x))) @ inverse
-    carried = one.mu.value + ideal(y) - ideal(x) + excess @ (other.eta.value - one.eta.value)
+        carried = one.mu.value + ideal(y) - ideal(x) + excess @ (other.eta.value - one.eta.value)
     return other.mu.value - carried

@@ -9,7 +9,7 @@ from boxes import Q, ideal_gas
 
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
-from sampling.box_size import differing_from, in_a_larger_box
+from sampling.box_size import difference, differing_from, in_a_larger_box
 from sampling.ensemble import Schedule
 from sampling.estimate import Estimate
 from sampling.label import LabelTask, label
@@ -69,6 +69,19 @@ def test_a_term_in_one_over_n_is_removed_exactly(template):
     # The next order is N/N′ of what was removed, along each sublattice.
     removed = (SLOPE / 256) @ FCC_L12.directions.numpy()
     np.testing.assert_allclose(found.size_error, 108 / 256 * np.abs(removed), rtol=1e-12)
+
+
+def test_boxes_where_a_sublattice_never_changed_differ_by_nan_without_a_warning(template):
+    eta = np.array([0.12, 0.0, 0.01, 0.0])
+    known = boxed(template, 256, eta, 4e-3)
+    unchanged = replace(
+        known,
+        eta=Estimate(Q @ np.array([1.0, 0.1, 0.1, 0.1]), np.zeros(4)),
+        mu=Estimate(np.full(4, np.nan), np.full(4, np.nan)),
+        hessian=Estimate(np.full((4, 4), np.nan), np.full((4, 4), np.nan)),
+    )
+    for pair in ((unchanged, known), (known, unchanged)):
+        assert np.isnan(difference(*pair, FCC_L12, 1000.0)).all()
 
 
 def test_nothing_is_extrapolated_along_a_sublattice_that_differs_by_more_than_thermal_energy(
