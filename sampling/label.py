@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from sampling.ensemble import Schedule, sample
 from sampling.expansion import ClusterExpansion
 from sampling.hamiltonian import ClusterHamiltonian, Umbrella
 from sampling.kernels import cpu
-from sampling.labelled_point import LabelledPoint, labelled
+from sampling.labelled_point import LabelledPoint, is_unstable, labelled
 from sampling.lattice import Supercell
 
 LEAST_SWEEPS = 400
@@ -68,9 +68,10 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     Where a homogeneous state is stable, boxes differ by a term in 1/N alone. Elsewhere a large box
     parts into domains under a bias that holds its mean alone, and what it measures is the free
     energy of a mixture. So every point is sampled in the two smallest boxes, and in the next larger
-    one as long as its state is homogeneous. The largest box that is makes the label, extrapolated
-    in 1/N from the one below if that is homogeneous too; where none is, the smallest box does, with
-    its difference from the next as an error.
+    one as long as its state is homogeneous. A box whose state is unstable rules out all larger
+    ones: a mixture of two phases can look stable in them. The largest box left makes the label,
+    extrapolated in 1/N from the one below if that is homogeneous too; where none is, the smallest
+    box does, with its difference from the next as an error.
 
     A point's result depends on its own entries and `seed` alone, not on its companions, the order
     of the tasks or the process that ran it.
@@ -84,7 +85,7 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     boxes: list[list[LabelledPoint]] = [[] for _ in task.centre]
     for level, cells in enumerate(task.cells):
         hamiltonian = ClusterHamiltonian.on(task.expansion, Supercell(system, cells))
-        rows = [i for i, smaller in enumerate(boxes) if level < 2 or smaller[-1].homogeneous]
+        rows = [i for i, p in enumerate(boxes) if level < 2 or level - 1 in _homogeneous(p)]
         for i, point in zip(rows, _label_in(task, hamiltonian, rows), strict=True):
             boxes[i].append(point)
     return [_chosen(points, system, task.temperature) for points in boxes]
@@ -92,10 +93,10 @@ def label(task: LabelTask) -> list[LabelledPoint]:
 
 def _chosen(points: Sequence[LabelledPoint], system: System, temperature: float) -> LabelledPoint:
     """One label from those of one bias in boxes of growing size."""
-    homogeneous = [i for i, point in enumerate(points) if point.homogeneous]
+    homogeneous = _homogeneous(points)
     kept = homogeneous[-1] if homogeneous else 0
     best = points[kept]
-    if kept > 0 and points[kept - 1].homogeneous:
+    if kept > 0 and kept - 1 in homogeneous:
         best = in_a_larger_box(points[kept - 1], best, system, temperature)
     elif len(points) > 1:
         best = differing_from(points[kept - 1 if kept > 0 else 1], best, system, temperature)
@@ -104,6 +105,12 @@ def _chosen(points: Sequence[LabelledPoint], system: System, temperature: float)
         flips=sum(point.flips for point in points),
         wall_s=sum(point.wall_s for point in points),
     )
+
+
+def _homogeneous(points: Sequence[LabelledPoint]) -> list[int]:
+    """Indices of the boxes of homogeneous states, up to the first that is unstable."""
+    stable = takewhile(lambda point: not is_unstable(point), points)
+    return [i for i, point in enumerate(stable) if point.homogeneous]
 
 
 def _label_in(

@@ -162,7 +162,13 @@ def is_homogeneous(point: LabelledPoint) -> bool:
     known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
     if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
         return False
-    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
+    return not is_unstable(point)
+
+
+def is_unstable(point: LabelledPoint) -> bool:
+    """Whether H is known and not positive definite."""
+    known = bool(np.isfinite(point.hessian.value).all())
+    return known and bool(np.linalg.eigvalsh(point.hessian.value).min() <= 0)
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:

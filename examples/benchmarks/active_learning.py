@@ -2,12 +2,12 @@
 
     python examples/benchmarks/active_learning.py [PART ...] [--output DIRECTORY]
 
-Parts: strategies, stopping, others; all if none is named. At 1273 K every point is ∂f/∂η with Gaussian
-noise of σ = 500 J/mol. All strategies begin with the same 48 points, add a third of what there is
-in each round and train the same committee; only the choice differs. Needed: so many points that
-both ends of the tie-line are within 0.001 and μ about each of them, root mean square, within 150
-J/mol of the truth, in that and the next round. A part that was stopped goes on where it was; all is
-kept in `active_learning.json` and `.png`. The last line printed is one JSON object.
+Parts: strategies, stopping, others; all if none is named. At 1273 K every point is ∂f/∂η with
+Gaussian noise of σ = 500 J/mol. All strategies begin with the same 48 points, add a third of what
+there is in each round and train the same committee; only the choice differs. Needed: so many points
+that both ends of the tie-line are within 0.001 and μ about each of them, root mean square, within
+150 J/mol of the truth, in that and the next round. A part that was stopped goes on where it was;
+all is kept in `active_learning.json` and `.png`. The last line printed is one JSON object.
 """
 
 import argparse

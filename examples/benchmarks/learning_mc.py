@@ -6,10 +6,9 @@ Points are sampled at 600, 1000 and 3600 K (the expansion orders at 2,900 K): sp
 admissible polytope up to 32 % of the solute, along the lines to the ordered states, and about the
 wells; two more sets, of other seeds, are the tests. χ² is the mean square of (μ learned − μ
 sampled)/σ along sublattice fractions, σ the quoted one: the statistical error, and what boxes of
-different size disagree about. Convex is where a box of 2,048 sites holds a homogeneous state; there
-σ is statistical. In some of these the box of 108 sites is unstable: they are mixtures that the
-large box does not recognise, and "convex in all boxes" leaves them out. Every variant differs from
-the default in one thing. The default was chosen on the first test: marks are those of the second.
+different size disagree about. Convex is where a box of 2,048 sites holds a homogeneous state and no
+smaller one is unstable; there σ is statistical. Every variant differs from the default in one
+thing. The default was chosen on the first test: marks are those of the second.
 
 Sampling a set again, with other random numbers, shows whether σ is honest. Tie-lines are compared
 for several ways to fill the region where no homogeneous state is stable.
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from learning_mc_figure import plot
 from mc_points import LADDER, SPAN, Bench, Points, pure_energy
 from torch import Tensor
@@ -201,15 +200,10 @@ def residuals(slope: Slope, points: Points) -> Float[Tensor, "sample 4"]:
         return data.along(slope(data.eta) - data.mu)
 
 
-def judged(slope: Slope, test: Points, doubtful: Bool[Tensor, " sample"]) -> dict[str, Any]:
-    """χ where f is convex, there without the doubtful, and elsewhere."""
+def judged(slope: Slope, test: Points) -> dict[str, Any]:
+    """χ where f is convex, and elsewhere."""
     error, sigma, inside = residuals(slope, test), test.mu.sigma, test.convex
-    regions = {
-        "convex": inside,
-        "convex in all boxes": inside & ~doubtful,
-        "elsewhere": ~inside,
-        "all": torch.ones_like(inside),
-    }
+    regions = {"convex": inside, "elsewhere": ~inside, "all": torch.ones_like(inside)}
     return {name: summed(error[rows], sigma[rows]) for name, rows in regions.items() if rows.any()}
 
 
@@ -233,9 +227,7 @@ def tested(bench: Bench, variant: Variant) -> dict[str, Any]:
         tests = found.setdefault(f"{kelvin:.0f}", {})
         for name, places in {"first": CHOSEN_ON, "second": JUDGED_ON}.items():
             test = bench.points(kelvin, places, cells=variant.cells)
-            whole = variant.cells == LADDER
-            doubtful = bench.doubtful(test, places) if whole else torch.zeros(len(test)) > 0
-            tests[name] = judged(slope, test, doubtful)
+            tests[name] = judged(slope, test)
     return found
 
 
@@ -301,10 +293,8 @@ def marks(report: dict[str, Any]) -> dict[str, Any]:
     """The last line: the worst temperature of the default, on the test it was not chosen on."""
     default = [each["second"] for each in report["variants"]["default"].values()]
     line: dict[str, Any] = {
-        f"mc_chi_{region.replace(' ', '_')}": max(
-            each[region]["chi"] for each in default if region in each
-        )
-        for region in ("convex", "convex in all boxes", "elsewhere", "all")
+        f"mc_chi_{region}": max(each[region]["chi"] for each in default if region in each)
+        for region in ("convex", "elsewhere", "all")
     }
     line["mc_chi_repeated"] = report["repeated"][f"{EXAMINED:.0f}"]["convex"]["chi"]
     return line | {"tie_lines": report["tie_lines"]}
@@ -350,7 +340,7 @@ def brief(tests: dict[str, Any]) -> dict[str, Any]:
     return {
         kelvin: {
             region: [round(test[region]["chi"], 2) for test in found.values() if region in test]
-            for region in ("convex", "convex in all boxes", "elsewhere")
+            for region in ("convex", "elsewhere")
         }
         for kelvin, found in tests.items()
     }

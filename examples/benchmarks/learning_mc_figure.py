@@ -10,7 +10,6 @@ from sampling.style import COLOURS, new_figure
 
 REGIONS = {
     "convex": ("o", COLOURS[0], 1.5),
-    "convex in all boxes": ("^", COLOURS[2], 1.5),
     "elsewhere": ("s", COLOURS[1], 3.0),
 }
 """Marker, colour and the χ that was aimed at."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from idnn.data import Derivatives, Energies, Hessians
 from idnn.files import write_atomically
 from idnn.order_parameters import FCC_L12, ordered_partly
 from idnn.units import BOLTZMANN_EV
-from sampling import acquire
+from sampling import aim, candidates
 from sampling.ensemble import Schedule
 from sampling.expansion import ClusterExpansion
 from sampling.label import LabelTask, label
@@ -71,8 +71,8 @@ class Draw:
         if self.wells:
             return _wells(self.count, self.places)
         half = self.count // 2
-        evenly = acquire.spread_over(FCC_L12, SPAN, half, self.places)
-        lines = acquire.along_prototypes(FCC_L12, SPAN, self.count - half, self.places)
+        evenly = candidates.spread_over(FCC_L12, SPAN, half, self.places)
+        lines = candidates.along_prototypes(FCC_L12, SPAN, self.count - half, self.places)
         return torch.cat([evenly, lines])
 
 
@@ -166,19 +166,6 @@ class Bench:
         found = (_sampled(self.expansion, d, KEPT, self.executor) for d in (draw, wells))
         return next(found) + next(found)
 
-    def doubtful(self, points: Points, places: int) -> Bool[Tensor, " sample"]:
-        """Of the convex ones, those that the smallest box knows better."""
-        names = {name for name, known in zip(points.names, points.convex, strict=True) if known}
-        found: set[tuple[int, int]] = set()
-        for wells, count in enumerate((self.count, self.count // 4)):
-            draw = Draw(
-                kelvin=points.kelvin, count=count, places=places, run=places, wells=wells == 1
-            )
-            chosen = sorted(seed for kind, seed in names if kind == wells)
-            bad = _unstable(self.expansion, draw, chosen, KEPT, self.executor)
-            found |= {(wells, seed) for seed in bad}
-        return torch.tensor([name in found for name in points.names])
-
     def kept(self, name: str, key: object, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was found before, or is found now."""
         digest = hashlib.sha256(repr((name, key, self.count)).encode()).hexdigest()
@@ -204,30 +191,11 @@ def _sampled(expansion: ClusterExpansion, draw: Draw, kept: Path, executor: Exec
     return Points(draw.kelvin, known)
 
 
-def _unstable(
-    expansion: ClusterExpansion, draw: Draw, chosen: Sequence[int], kept: Path, executor: Executor
-) -> set[int]:
-    """Those of some points of a draw that its smallest box holds to be no homogeneous state.
-
-    A larger box has all fluctuations of a smaller one: what is unstable in that is not homogeneous
-    in this, even where the box of 2,048 sites cannot tell.
-    """
-    small = replace(draw, cells=draw.cells[:1])
-    path = kept / f"verdicts-{small.name}"
-    if not path.exists():
-        labels = _labels(expansion, small, executor, chosen)
-        write_atomically(path, json.dumps([row for row in labels if is_known(row)]))
-    return {row["point_seed"] for row in json.loads(path.read_text()) if not row["homogeneous"]}
-
-
-def _labels(
-    expansion: ClusterExpansion, draw: Draw, executor: Executor, chosen: Sequence[int] | None = None
-) -> list[dict[str, Any]]:
+def _labels(expansion: ClusterExpansion, draw: Draw, executor: Executor) -> list[dict[str, Any]]:
     centre = _centres(expansion, draw)
-    points = range(draw.count) if chosen is None else chosen
     futures: list[Future[list[LabelledPoint]]] = []
-    for first in range(0, len(points), AT_ONCE):
-        part = tuple(points[first : first + AT_ONCE])
+    for first in range(0, draw.count, AT_ONCE):
+        part = tuple(range(first, min(first + AT_ONCE, draw.count)))
         task = LabelTask(
             expansion=expansion, system=FCC_L12.name, cells=draw.cells, temperature=draw.kelvin,
             centre=centre[list(part)], stiffness=np.full((len(part), 4), STIFFNESS), seed=draw.run,
@@ -247,12 +215,12 @@ def _wells(count: int, seed: int) -> Float[Tensor, "sample 4"]:
     perfect = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64).expand(count, 4)
     x = ordered_partly(perfect, level, torch.where(ordered, 1 - 0.01 * blur, 0 * blur))
     moved = (x.sqrt().arcsin() + 0.02 * noise).sin().square()
-    return FCC_L12.order_parameters(moved.clamp(acquire.MARGIN, 1 - acquire.MARGIN))
+    return FCC_L12.order_parameters(moved.clamp(candidates.MARGIN, 1 - candidates.MARGIN))
 
 
 def _centres(expansion: ClusterExpansion, draw: Draw) -> Float[np.ndarray, "sample 4"]:
     """κ of the biases."""
     looks = draw.cells[0] ** 3 * SCHEDULE.walkers * SCHEDULE.samples
-    eta = acquire.with_something_to_see(FCC_L12, draw.targets(), looks)
+    eta = candidates.with_something_to_see(FCC_L12, draw.targets(), looks)
     stiffness = torch.full((4,), STIFFNESS, dtype=torch.float64)
-    return acquire.first_bias_centre(expansion, FCC_L12, draw.kelvin, eta, stiffness).numpy()
+    return aim.first_bias_centre(expansion, FCC_L12, draw.kelvin, eta, stiffness).numpy()

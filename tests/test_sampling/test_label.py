@@ -212,6 +212,26 @@ def test_a_state_that_parts_into_phases_is_learned_from_the_smallest_box_with_it
     assert (alone.flips, point.flips) == (32 * 108 * (200 + 600), attempted)
 
 
+def test_a_box_whose_state_is_unstable_rules_out_all_larger_ones(monkeypatch):
+    """A mixture can look stable in a large box: nothing but the smallest says that it is not."""
+    seen = {}
+
+    def told(samples, hamiltonian, *, length):
+        point = labelled(samples, hamiltonian, length=length)
+        if point.cells == 3:
+            bent = replace(point.hessian, value=point.hessian.value - 10 * np.eye(4))
+            point = replace(point, hessian=bent, homogeneous=False)
+        seen[point.cells] = point
+        return point
+
+    monkeypatch.setattr(sampling.label, "labelled", told)
+    schedule = Schedule(walkers=8, sweeps=1000, burn_in=10, stride=2)
+    (point,) = label(task_at([[0.3, 0.4, 0.5, 0.6]], ideal_gas(), cells=BOXES, schedule=schedule))
+    assert seen[4].homogeneous
+    assert list(seen) == [3, 4]
+    same(point, replace(differing_from(seen[4], seen[3], FCC_L12, 1000.0), flips=point.flips))
+
+
 BOXES = (3, 4, 5, 6)
 
 
