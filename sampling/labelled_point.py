@@ -22,6 +22,9 @@ from sampling.flip_balance import flip_balance
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.lattice import Supercell
 
+DOUBT = 2.0
+"""Standard errors by which an eigenvalue of H must be negative to count as such."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledPoint:
@@ -162,13 +165,18 @@ def is_homogeneous(point: LabelledPoint) -> bool:
     known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
     if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
         return False
-    return not is_unstable(point)
+    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
 
 
 def is_unstable(point: LabelledPoint) -> bool:
-    """Whether H is known and not positive definite."""
-    known = bool(np.isfinite(point.hessian.value).all())
-    return known and bool(np.linalg.eigvalsh(point.hessian.value).min() <= 0)
+    """Whether the smallest eigenvalue of H is negative by more than `DOUBT` standard errors."""
+    if not np.isfinite([point.hessian.value, point.hessian.stderr]).all():
+        return False
+    values, vectors = np.linalg.eigh(point.hessian.value)
+    share = np.outer(vectors[:, 0], vectors[:, 0]) * point.hessian.stderr
+    # A symmetric matrix has each component off its diagonal twice.
+    stderr = np.sqrt(2 * (share**2).sum() - (share.diagonal() ** 2).sum())
+    return bool(values[0] < -DOUBT * stderr)
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:

@@ -184,8 +184,10 @@ class LearningTable(Table):
     literature, or evenly."""
     scale_composition: Positive = 0.002
     """For `goals`, errors that are equally bad: of an end of the tie-line,"""
-    scale_mu: Positive = 0.004
-    """of μ over the range of composition (eV/site),"""
+    scale_mu_ends: Positive = 0.001
+    """of μ about the ends of the tie-line (eV/site),"""
+    scale_mu: Positive = 0.012
+    """of μ over the range of composition (eV/site), much of which boxes disagree about,"""
     scale_barrier: Positive | None = None
     """and of the barrier between the phases (eV/site); not aimed at if absent."""
     tolerance_composition: Positive = 0.002
@@ -253,6 +255,7 @@ class CampaignSettings(Table):
                 Scales(
                     composition=learning.scale_composition,
                     mu=learning.scale_mu,
+                    mu_ends=learning.scale_mu_ends,
                     barrier=learning.scale_barrier,
                 )
             )

@@ -42,7 +42,7 @@ from idnn.thermal import ThermalNetwork
 from sampling.candidates import along_prototypes, spread_over
 from sampling.workers import pool
 
-KELVIN, NOISE, SEEDS = 1273.0, 500.0, range(1, 6)
+KELVIN, NOISE, SEEDS = 1273.0, 500.0, range(11, 16)
 
 COMMITTEE = CommitteeSettings(
     network=NetworkSettings(widths=(6, 6)), fit=LevenbergMarquardt(iterations=60), discrepancy=0.0
