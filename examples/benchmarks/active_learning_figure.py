@@ -1,7 +1,6 @@
 """The figure of `active_learning.py`."""
 
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -27,10 +26,12 @@ def _strategies(axes: Axes, report: dict[str, Any]) -> None:
         for i, rows in enumerate(runs):
             x = [row["points"] for row in rows]
             y = [1e3 * max(map(abs, row["error"])) for row in rows]
-            label = f"{name}: {found['median']:.0f}" if i == 0 else None
+            need = "more" if found["median"] is None else f"{found['median']:.0f}"
+            label = f"{name}: {need}" if i == 0 else None
             axes.plot(x, y, color=f"C{k}", lw=0.8, alpha=0.7, label=label)
     axes.axhline(1.0, color="0.4", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlabel="points", ylabel="error of the tie-line / 10⁻³")
+    _plain_ticks(axes, (0.1, 1, 10, 100))
     axes.legend(frameon=False, title="median of points needed", fontsize="small")
 
 
@@ -41,12 +42,30 @@ def _stopping(axes: Axes, found: dict[str, Any]) -> None:
             what = "error" if style == "-" else "calibrated σ"
             values = [row[end] for row in found[key]]
             axes.plot(found["points"], values, style, color=f"C{end}", label=f"{what} of {name}")
-    for (sure, rule), style in zip(found["by"].items(), ("-", "--", "-."), strict=True):
-        stops = [s for s in rule["stops"] if s is not None]
-        if stops:
-            label = f"median stop at {float(sure):g} σ, {rule['early']} early"
-            axes.axvline(median(stops), color="0.2", lw=0.8, ls=style, label=label)
-    if found["optimum"] is not None:
-        axes.axvline(found["optimum"], color="0.2", lw=0.8, ls=":", label="optimum")
-    axes.set(xscale="log", yscale="log", xlabel="points", ylabel="10⁻³", title="twenty runs, ours")
+    rule = list(found["rules"].items())[-1]
+    marks = {f"optimum for {rule[0]}": rule[1]["optimum"]} | {
+        f"stop at {float(sure):g} σ ≤ {rule[0]}, {by['early']} early": by["median"]
+        for sure, by in rule[1]["by"].items()
+    }
+    for k, (label, points) in enumerate(marks.items()):
+        if points is not None:
+            axes.axvline(points, color="0.5", lw=0.8, ls=":" if k == 0 else "-")
+            axes.annotate(
+                label, (points, 0.03), (4 if k == 0 else -4, 0), xycoords=("data", "axes fraction"),
+                textcoords="offset points", rotation=90, ha="left" if k == 0 else "right", fontsize=8, color="0.3",
+            )  # fmt: skip
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="points",
+        ylabel="composition / 10⁻³",
+        title="twenty runs, ours",
+    )
+    _plain_ticks(axes, (0.5, 1, 2, 5))
     axes.legend(frameon=False, fontsize="small")
+
+
+def _plain_ticks(axes: Axes, levels: tuple[float, ...]) -> None:
+    for axis, ticks in ((axes.xaxis, (50, 100, 200, 500, 1000, 2000)), (axes.yaxis, levels)):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
