@@ -69,7 +69,7 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     parts into domains under a bias that holds its mean alone, and what it measures is the free
     energy of a mixture. So every point is sampled in the two smallest boxes, and in the next larger
     one as long as its state is homogeneous. A box whose state is unstable rules out all larger
-    ones: a mixture of two phases can look stable in them. The largest box left makes the label,
+    ones, in which a mixture of two phases can look stable. The largest box left makes the label,
     extrapolated in 1/N from the one below if that is homogeneous too; where none is, the smallest
     box does, with its difference from the next as an error.
 

@@ -22,9 +22,6 @@ from sampling.flip_balance import flip_balance
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.lattice import Supercell
 
-DOUBT = 2.0
-"""Standard errors by which an eigenvalue of H must be negative to count as such."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledPoint:
@@ -165,18 +162,13 @@ def is_homogeneous(point: LabelledPoint) -> bool:
     known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
     if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
         return False
-    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
+    return not is_unstable(point)
 
 
 def is_unstable(point: LabelledPoint) -> bool:
-    """Whether the smallest eigenvalue of H is negative by more than `DOUBT` standard errors."""
-    if not np.isfinite([point.hessian.value, point.hessian.stderr]).all():
-        return False
-    values, vectors = np.linalg.eigh(point.hessian.value)
-    share = np.outer(vectors[:, 0], vectors[:, 0]) * point.hessian.stderr
-    # A symmetric matrix has each component off its diagonal twice.
-    stderr = np.sqrt(2 * (share**2).sum() - (share.diagonal() ** 2).sum())
-    return bool(values[0] < -DOUBT * stderr)
+    """Whether H is known and not positive definite, be it within its errors: in doubt a mixture."""
+    known = bool(np.isfinite(point.hessian.value).all())
+    return known and bool(np.linalg.eigvalsh(point.hessian.value).min() <= 0)
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:

@@ -52,7 +52,8 @@ def _stopping(axes: Axes, found: dict[str, Any]) -> None:
             axes.axvline(points, color="0.5", lw=0.8, ls=":" if k == 0 else "-")
             axes.annotate(
                 label, (points, 0.03), (4 if k == 0 else -4, 0), xycoords=("data", "axes fraction"),
-                textcoords="offset points", rotation=90, ha="left" if k == 0 else "right", fontsize=8, color="0.3",
+                textcoords="offset points", rotation=90, ha="left" if k == 0 else "right", fontsize=8,
+                color="0.3",
             )  # fmt: skip
     axes.set(
         xscale="log",

@@ -82,26 +82,14 @@ def test_a_state_is_homogeneous_if_nothing_speaks_against_it(runs, change, expec
     assert is_homogeneous(replace(point, **change)) is expected
 
 
-@pytest.mark.parametrize(("lowest", "unstable"), [(-0.5, True), (-0.05, False), (0.5, False)])
-def test_a_state_is_unstable_where_its_curvature_is_negative_beyond_errors(runs, lowest, unstable):
-    """Along a direction with components of ½ the error of vᵀHv is σ/4·√(4 + 2·12) = 1.3 σ."""
+@pytest.mark.parametrize(("lowest", "unstable"), [(-0.05, True), (0.05, False)])
+def test_a_state_is_unstable_where_its_curvature_is_known_to_be_negative(runs, lowest, unstable):
     turn = FCC_L12.directions.numpy()
-    assert np.allclose(np.abs(turn), 0.5)
-    value = turn @ np.diag([lowest, 2.0, 3.0, 4.0]) @ turn.T
-    sigma = 0.1
     point = labelled(runs.point(0), GAS, length=1.0)
-
-    def bent(value, sigma=sigma):
-        return replace(point, hessian=Estimate(value, np.full((4, 4), sigma)))
-
-    assert is_unstable(bent(value)) is unstable
-    generator = np.random.default_rng(1)
-    noise = sigma * generator.standard_normal((20_000, 4, 4))
-    noise = np.triu(noise) + np.triu(noise, 1).swapaxes(1, 2)
-    spread = (turn[:, 0] @ noise @ turn[:, 0]).std()
-    assert spread == pytest.approx(sigma / 4 * 28**0.5, rel=0.02)
-    # Just beyond and just within two of them.
-    for factor, expected in ((1.05, True), (0.95, False)):
-        least = np.diag([-2 * spread * factor, 2.0, 3.0, 4.0])
-        assert is_unstable(bent(turn @ least @ turn.T)) is expected
-    assert not is_unstable(bent(value, sigma=np.nan))
+    value = turn @ np.diag([lowest, 2.0, 3.0, 4.0]) @ turn.T
+    bent = replace(point, hessian=Estimate(value, np.full((4, 4), 0.1)))
+    assert is_unstable(bent) is unstable
+    assert is_homogeneous(bent) is not unstable
+    unknown = replace(point, hessian=Estimate(np.full((4, 4), np.nan), np.full((4, 4), np.nan)))
+    assert not is_unstable(unknown)
+    assert not is_homogeneous(unknown)
