@@ -50,10 +50,10 @@ def _stopping(axes: Axes, found: dict[str, Any]) -> None:
     for k, (label, points) in enumerate(marks.items()):
         if points is not None:
             axes.axvline(points, color="0.5", lw=0.8, ls=":" if k == 0 else "-")
+            side = (4, "left") if k == 0 else (-4, "right")
             axes.annotate(
-                label, (points, 0.03), (4 if k == 0 else -4, 0), xycoords=("data", "axes fraction"),
-                textcoords="offset points", rotation=90, ha="left" if k == 0 else "right", fontsize=8,
-                color="0.3",
+                label, (points, 0.03), (side[0], 0), xycoords=("data", "axes fraction"),
+                textcoords="offset points", rotation=90, ha=side[1], fontsize=8, color="0.3",
             )  # fmt: skip
     axes.set(
         xscale="log",
