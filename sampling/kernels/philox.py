@@ -18,7 +18,8 @@ def uniform_words(rows: int, key: Tensor, place: tuple[Tensor, Tensor, Tensor]) 
         key: two words below 2³² for each walker, int64 [2, walker].
         place: three words below 2³² that name the draw, of one element or [walker].
     """
-    quad = torch.arange(-(-rows // 4), device=key.device)[:, None]
+    # By way of float64: torch's compiler takes an integer range for an index of 32 bits.
+    quad = torch.arange(-(-rows // 4), dtype=torch.float64, device=key.device).long()[:, None]
     return torch.cat(philox((quad, *place), (key[0], key[1])))[:rows]
 
 
