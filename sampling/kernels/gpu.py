@@ -175,6 +175,8 @@ class Board:
         self.proposed = 0
         self.parts = [_parts(one.sites, size) for one in tables.classes]
         self.numbers = torch.arange(len(tables.classes), device=self.beta.device)
+        most = max(one.sites + len(p) for one, p in zip(tables.classes, self.parts, strict=True))
+        self.quads = torch.arange(-(-most // 4), device=self.beta.device)
         self.update = _compiled_update() if compiled else _update
 
     @torch.no_grad()
@@ -187,6 +189,7 @@ class Board:
                 words, mine, one.terms, one.offset, self.tables.quantum,
                 self.tables.sites_per_sublattice, parts, self.beta, self.slope[s, s],
                 self._pull_from_other_sublattices(s), self.filled[s], self.state, number,
+                self.quads,
             )  # fmt: skip
             mine.copy_(after)
             self.filled[s] = filled
@@ -248,11 +251,13 @@ def _update(
     filled: Tensor,
     state: Tensor,
     number: Tensor,
+    quads: Tensor,
 ) -> tuple[Tensor, ...]:
     """One class, block after block: occupation, its sublattice's count, energy, flips, accepted."""
     cost = _filling_cost(words, mine, terms, offset)
     field = cost.float() * (beta * quantum).float()
-    random = uniform_words(len(mine) + len(parts), state[:2], (number, state[2], state[3]))
+    place = number, state[2], state[3]
+    random = uniform_words(len(mine) + len(parts), quads, state[:2], place)
     accepted, after = 0, []
     for block, (old, near, dice) in enumerate(
         zip(mine.split(parts), field.split(parts), random[: len(mine)].split(parts), strict=True)

@@ -10,16 +10,19 @@ LOW = 0xFFFFFFFF
 
 
 @no_type_check
-def uniform_words(rows: int, key: Tensor, place: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def uniform_words(
+    rows: int, quads: Tensor, key: Tensor, place: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
     """Uniform 32-bit integers, int64 [row, walker].
 
     Args:
         rows: how many numbers for each walker.
+        quads: 0, 1, 2, … for at least a quarter of the rows. Made outside of what is compiled,
+            where torch takes an integer range for an index of 32 bits.
         key: two words below 2³² for each walker, int64 [2, walker].
         place: three words below 2³² that name the draw, of one element or [walker].
     """
-    # By way of float64: torch's compiler takes an integer range for an index of 32 bits.
-    quad = torch.arange(-(-rows // 4), dtype=torch.float64, device=key.device).long()[:, None]
+    quad = quads[: -(-rows // 4), None]
     return torch.cat(philox((quad, *place), (key[0], key[1])))[:rows]
 
 

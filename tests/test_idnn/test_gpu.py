@@ -14,6 +14,7 @@ from idnn.residuals import blocks
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own
 ]
 
 
