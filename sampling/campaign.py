@@ -167,8 +167,10 @@ class _Loop:
         return self._known(index, network, estimate), judgement
 
     def _learned(self, index: int) -> Learned:
-        """What a finished round left behind."""
+        """What a finished round left behind; models that were damaged are made again."""
         with self.clock.stage("training"):
+            for earlier in range(index):
+                self._network(earlier)
             network = self._model(index)
         estimate = solution_tie_line(network, self.settings.ensemble.composition)
         return self._known(index, network, estimate)
