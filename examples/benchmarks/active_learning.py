@@ -10,7 +10,6 @@ that both ends of the tie-line are within 0.001 and μ about each of them, root 
 all is kept in `active_learning.json` and `.png`. The last line printed is one JSON object.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -18,12 +17,12 @@ from concurrent.futures import as_completed
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import torch
 from active_learning_figure import plot
+from command_line import parts_and_output
 from learning import COMMITTEE, COMPOSITION, KELVIN, NOISE, gamma_prime, joined
 from oracle import JOULE_PER_MOL, derivatives, free_energy, gradient
 
@@ -257,21 +256,12 @@ PARTS = {"strategies": by_strategy, "stopping": by_rule, "others": by_strategy}
 
 def main() -> None:
     """Run what is missing of the parts; write results and figure; print the summary."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    results = Path(__file__).parent / "results"
-    parser.add_argument("--output", type=Path, default=results, help="where results go")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"`PART` must be of {', '.join(PARTS)}; {', '.join(unknown)} is not.")
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "active_learning.json"
+    chosen, output = parts_and_output(__doc__, PARTS)
+    path = output / "active_learning.json"
     report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"histories": {}}
     kept = report["histories"]
     with pool(2, "idnn.ensemble") as executor:
-        for part in options.parts or PARTS:
+        for part in chosen:
             missing = {k: task for k, task in tasks(part).items() if k not in kept}
             futures = {
                 executor.submit(history, *task[:3], until_known=task[3]): k

@@ -8,7 +8,6 @@ The last line printed is one JSON object. Numbers are medians of five seeds, in 
 and the greatest; errors are root mean squares of ∂f/∂η in J/mol at 4,000 states never seen.
 """
 
-import argparse
 import json
 import math
 import os
@@ -17,12 +16,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import literature
 import torch
+from command_line import parts_and_output
 from evaluation import evaluation
 from learning_figure import plot
 from llvmlite.binding import get_host_cpu_name
@@ -308,21 +307,12 @@ def summary(report: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Run the parts; write `learning.json` and `learning.png`; print the summary."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    results = Path(__file__).parent / "results"
-    parser.add_argument("--output", type=Path, default=results, help="where results go")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"`PART` must be of {', '.join(PARTS)}; {', '.join(unknown)} is not.")
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "learning.json"
+    chosen, output = parts_and_output(__doc__, PARTS)
+    path = output / "learning.json"
     report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
     with pool(2, "idnn.ensemble") as executor:
-        for name in options.parts or PARTS:
+        for name in chosen:
             before = os.getloadavg()[0]
             part = PARTS[name](executor)
             load = [round(x, 1) for x in (before, os.getloadavg()[0])]
