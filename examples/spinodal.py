@@ -2,7 +2,7 @@
 
 import torch
 
-from phasefield.free_energies import DoubleWell
+from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.models import GradientFlow, OrderField
 from phasefield.observe import AboveThreshold
@@ -15,7 +15,7 @@ waves = (
 )
 waves += torch.cos(0.025 * x - 0.15 * y) * torch.cos(0.07 * x - 0.02 * y)
 
-f = DoubleWell(height=5.0, low=0.3, high=0.7)
+f = double_well(height=5.0, low=0.3, high=0.7)
 composition = OrderField("c", conserved=True, mobility=5.0, kappa=2.0)
 model = GradientFlow(grid, f, (composition,))
 records = InMemory()

@@ -33,6 +33,25 @@ class WithHessian(Protocol):
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]: ...
 
 
+@runtime_checkable
+class WithEvaluate(Protocol):
+    """A free energy that gives f and ∂f/∂η for less than the price of both, without a graph."""
+
+    def evaluate(
+        self, eta: Float[Tensor, "sample d"]
+    ) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]: ...
+
+
+def value_and_potential(
+    f: FreeEnergy, eta: Float[Tensor, "sample d"]
+) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]:
+    """f (eV/site) and ∂f/∂η, no graph kept."""
+    with torch.no_grad():
+        return (
+            f.evaluate(eta) if isinstance(f, WithEvaluate) else (f(eta), chemical_potential(f, eta))
+        )
+
+
 def chemical_potential(f: FreeEnergy, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
     """μ = ∂f/∂η (eV/site). Differentiable again, unless called under `torch.no_grad`."""
     if isinstance(f, WithGradient):

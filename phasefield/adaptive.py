@@ -5,11 +5,11 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_positive
-from phasefield.integrators import Attempt, Integrator, Step, etdrk4
+from phasefield.integrators import Evaluation, Integrator, Point, Step, etdrk4
 from phasefield.models import Energy, GradientFlow
 
 MEASURE_EVERY = 16
@@ -41,7 +41,6 @@ class StepControl:
         largest_step: no step is longer.
         smallest_step: `StepTooSmall` is raised below it.
         integrator: the time step.
-        order: order of the error estimate's method plus one: halving dt divides it by 2^order.
     """
 
     tolerance: float = 1e-3
@@ -49,7 +48,6 @@ class StepControl:
     largest_step: float = math.inf
     smallest_step: float = 2.0**-40
     integrator: Integrator = etdrk4
-    order: int = 4
 
     def __post_init__(self) -> None:
         require_positive("tolerance", self.tolerance)
@@ -69,10 +67,13 @@ class State:
     Attributes:
         time: reduced time t.
         u_hat: transformed fields.
-        n_hat: N(û) of the model with `stabiliser`.
+        force_hat: F(û) of the model with `stabiliser`.
         dt: next step to try, a power of two.
         stabiliser: S of the model, eV/site.
         energy: F at t.
+        u_old: transformed fields before the last step, where the integrator is one of two steps.
+        force_old: F there.
+        elapsed: length of the last step.
         steps: accepted steps.
         rejected_by_error: steps refused because of the error estimate.
         rejected_by_energy: steps refused because F rose.
@@ -81,16 +82,26 @@ class State:
     """
 
     time: float
-    u_hat: Complex[Tensor, "field *k"]
-    n_hat: Complex[Tensor, "field *k"]
+    u_hat: Tensor
+    force_hat: Tensor
     dt: float
     stabiliser: tuple[float, ...]
     energy: Energy
+    u_old: Tensor | None = None
+    force_old: Tensor | None = None
+    elapsed: float = math.nan
     steps: int = 0
     rejected_by_error: int = 0
     rejected_by_energy: int = 0
     evaluations: int = 1
     unmeasured: int = 0
+
+    @property
+    def point(self) -> Point:
+        """Where the next step starts."""
+        return Point(
+            self.time, self.u_hat, self.force_hat, self.u_old, self.force_old, self.elapsed
+        )
 
 
 class Stepper:
@@ -105,13 +116,14 @@ class Stepper:
         """The state at t = 0."""
         model = self._model.stabilised(u)
         u_hat = model.grid.transform(u)
+        found = model.evaluate(u_hat, 0.0)
         return State(
             time=0.0,
             u_hat=u_hat,
-            n_hat=model.nonlinear(u_hat),
+            force_hat=found.force_hat,
             dt=2.0 ** math.floor(math.log2(self._control.first_step)),
             stabiliser=model.stabiliser,
-            energy=model.energy(u),
+            energy=model.energy(u_hat, found),
         )
 
     def advance(self, state: State, until: float) -> State:
@@ -120,27 +132,34 @@ class Stepper:
         Raises:
             StepTooSmall: no step long enough was acceptable.
         """
+        grid = self._model.grid
         while True:
             dt = _towards(until - state.time, min(state.dt, self._control.largest_step))
-            attempt = self._step(state.stabiliser, dt)(state.u_hat, state.n_hat)
+            attempt = self._step(state.stabiliser, dt)(state.point)
             state = replace(state, evaluations=state.evaluations + attempt.evaluations)
-            error = float(self._model.grid.inverse(attempt.error_hat).abs().max())
+            error = grid.largest(grid.inverse(attempt.error()))
             precise = error <= self._control.tolerance  # false for NaN
-            energy = self._energy(attempt) if precise else state.energy
-            falls = energy.total <= state.energy.total + energy.rounding
-            if precise and falls:
-                return self._accept(state, attempt, energy, error, dt, until)
+            energy = self._model.energy(attempt.u_hat, attempt.end)
+            rises = energy.total > state.energy.total + energy.rounding
+            if precise and not rises:
+                time = until if until - state.time <= dt * (1 + SLIVER) else state.time + dt
+                return self._accept(state, attempt.u_hat, attempt.end, energy, error, dt, time)
             state = self._reject(state, dt, error, precise)
 
     def _accept(
-        self, state: State, attempt: Attempt, energy: Energy, error: float, dt: float, until: float
-    ) -> State:
-        easy = error < SAFETY * self._control.tolerance / 2**self._control.order
+        self, state: State, u_hat: Tensor, end: Evaluation, energy: Energy, error: float,
+        dt: float, time: float,
+    ) -> State:  # fmt: skip
+        integrator = self._control.integrator
+        easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order
         state = replace(
             state,
-            time=until if until - state.time <= dt * (1 + SLIVER) else state.time + dt,
-            u_hat=attempt.u_hat,
-            n_hat=attempt.n_hat,
+            time=time,
+            u_hat=u_hat,
+            force_hat=end.force_hat,
+            u_old=state.u_hat if integrator.two_steps else None,
+            force_old=state.force_hat if integrator.two_steps else None,
+            elapsed=dt,
             energy=energy,
             dt=2 * dt if easy and dt == state.dt else state.dt,
             steps=state.steps + 1,
@@ -167,20 +186,23 @@ class Stepper:
         )
 
     def _measure(self, state: State) -> State:
-        """S fitted to the present state; a new S costs one evaluation."""
+        """S fitted to the present state; a new S costs an evaluation for every F kept."""
         state = replace(state, unmeasured=0)
         model = self._at(state.stabiliser).stabilised(self._model.grid.inverse(state.u_hat))
         if model.stabiliser == state.stabiliser:
             return state
+        force_hat = model.evaluate(state.u_hat, state.time).force_hat
+        force_old, evaluations = None, state.evaluations + 1
+        if state.u_old is not None:
+            force_old = model.evaluate(state.u_old, state.time - state.elapsed).force_hat
+            evaluations += 1
         return replace(
             state,
-            n_hat=model.nonlinear(state.u_hat),
+            force_hat=force_hat,
+            force_old=force_old,
             stabiliser=model.stabiliser,
-            evaluations=state.evaluations + 1,
+            evaluations=evaluations,
         )
-
-    def _energy(self, attempt: Attempt) -> Energy:
-        return self._model.energy(self._model.grid.inverse(attempt.u_hat))
 
     def _at(self, stabiliser: tuple[float, ...]) -> GradientFlow:
         if self._fitted.stabiliser != stabiliser:
@@ -190,7 +212,7 @@ class Stepper:
     def _step(self, stabiliser: tuple[float, ...], dt: float) -> Step:
         key = (stabiliser, dt)
         if key not in self._cache:
-            self._cache[key] = self._control.integrator(self._at(stabiliser), dt)
+            self._cache[key] = self._control.integrator.prepare(self._at(stabiliser), dt)
         self._cache.move_to_end(key)
         if len(self._cache) > COEFFICIENTS_KEPT:
             self._cache.popitem(last=False)

@@ -45,15 +45,15 @@ class Checkpoint:
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint of a run; the old one survives a failure."""
     state = checkpoint.state
-    tensors = {
-        name: torch.view_as_real(getattr(state, name)).cpu().contiguous() for name in _TENSORS
-    }
+    kept = {name: getattr(state, name) for name in _TENSORS}
+    tensors = {name: _as_real(x).cpu().contiguous() for name, x in kept.items() if x is not None}
     header = {
         "state": {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS},
         "frames": checkpoint.frames,
         "rows": checkpoint.rows,
         "wall_s": checkpoint.wall_s,
         "arithmetic": checkpoint.arithmetic,
+        "tensors": {name: state.u_hat.is_complex() for name in tensors},
         "sha256": _digest(tensors),
     }
     content = save(tensors, metadata={"phasefield": json.dumps(header)})
@@ -72,7 +72,7 @@ def read_checkpoint(directory: Path, device: torch.device) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt") as stream:
             header = json.loads((stream.metadata() or {})["phasefield"])
-            tensors = {name: stream.get_tensor(name) for name in _TENSORS}
+            tensors = {name: stream.get_tensor(name) for name in header["tensors"]}
         if _digest(tensors) != header["sha256"]:
             raise ValueError("its checksum is wrong")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
@@ -80,22 +80,30 @@ def read_checkpoint(directory: Path, device: torch.device) -> Checkpoint | None:
             f"{path} is damaged ({error}); restore it, or delete {directory} to start anew."
         ) from error
     return Checkpoint(
-        state=_state(header["state"], tensors, device),
+        state=_state(header, tensors, device),
         **{key: header[key] for key in ("frames", "rows", "wall_s", "arithmetic")},
     )
 
 
-_TENSORS = ("u_hat", "n_hat")
+_TENSORS = ("u_hat", "force_hat", "u_old", "force_old")
 
 
-def _state(plain: dict[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> State:
-    u_hat, n_hat = (torch.view_as_complex(tensors[name]).to(device) for name in _TENSORS)
+def _as_real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _state(header: dict[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> State:
+    found = {
+        name: (torch.view_as_complex(x) if header["tensors"][name] else x).to(device)
+        for name, x in tensors.items()
+    }
+    plain = header["state"]
     energy, stabiliser = Energy(*plain.pop("energy")), tuple(plain.pop("stabiliser"))
-    return State(u_hat=u_hat, n_hat=n_hat, energy=energy, stabiliser=stabiliser, **plain)
+    return State(energy=energy, stabiliser=stabiliser, **found, **plain)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name in _TENSORS:
-        digest.update(tensors[name].numpy().tobytes())
+    for name, values in sorted(tensors.items()):
+        digest.update(name.encode() + values.numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Free energies a run can use: polynomial and learned ones, and where each is defined."""
+"""Learned free energies, and where a free energy is defined."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.checkpoint import load, read_header
-from idnn.checks import require_positive
 from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
 
@@ -20,34 +19,6 @@ class Bounded(Protocol):
     """Something that knows for which η a free energy has a meaning (an `idnn` System does)."""
 
     def admissible(self, eta: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]: ...
-
-
-@dataclass(frozen=True)
-class DoubleWell:
-    """f = ρ (u − a)² (b − u)² of one field, eV/site: wells at a and b.
-
-    With ρ = 5, a = 0.3, b = 0.7 the energy of PFHub benchmark 1 (Jokisaari et al. 2017,
-    doi:10.1016/j.commatsci.2016.09.022); with a = 0, b = 1 that of Allen & Cahn.
-    """
-
-    height: float
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        require_positive("height", self.height)
-        if not self.low < self.high:
-            raise ValueError(
-                f"`low` must be below `high`; they are {self.low:g} and {self.high:g}."
-            )
-
-    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        u = eta[..., 0]
-        return self.height * ((u - self.low) * (self.high - u)).square()
-
-    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        above, below = eta - self.low, self.high - eta
-        return 2 * self.height * above * below * (below - above)
 
 
 def require_admissible(u: Float[Tensor, "field *space"], domain: Bounded) -> None:

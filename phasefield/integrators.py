@@ -1,22 +1,60 @@
-"""Time steps for u̇ = L u + N(u) with a diagonal stiff L, each with an embedded error estimate."""
+"""Time steps for u̇ = L u + W F(u, t) with a diagonal stiff L, each with an error estimate."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
+
+from phasefield.grid import Grid
+
+
+class Evaluation(NamedTuple):
+    """F(û, t), and Σf and Σ|f| over the cells where they are a by-product (else NaN)."""
+
+    force_hat: Tensor
+    density: Float[Tensor, ""]
+    magnitude: Float[Tensor, ""]
 
 
 @runtime_checkable
 class Problem(Protocol):
-    """u̇ = L u + N(u) in Fourier space; L is diagonal, real and not positive."""
+    """u̇ = L û + W F(û, t) for transformed fields; L and W are real and diagonal, L not positive."""
+
+    @property
+    def grid(self) -> Grid: ...
 
     @property
     def linear(self) -> Float[Tensor, "field *k"]: ...
 
-    def nonlinear(self, u_hat: Complex[Tensor, "field *k"]) -> Complex[Tensor, "field *k"]: ...
+    @property
+    def weight(self) -> Float[Tensor, "field *k"]: ...
+
+    def evaluate(self, u_hat: Tensor, time: float) -> Evaluation: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where a step starts.
+
+    Attributes:
+        time: t.
+        u_hat: û there.
+        force_hat: F(û, t).
+        u_old: û before the last step, for integrators of two steps; None before the first step.
+        force_old: F there.
+        elapsed: length of the last step.
+    """
+
+    time: float
+    u_hat: Tensor
+    force_hat: Tensor
+    u_old: Tensor | None = None
+    force_old: Tensor | None = None
+    elapsed: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,84 +63,170 @@ class Attempt:
 
     Attributes:
         u_hat: state at t + dt.
-        n_hat: N(u) there, so that the next step need not evaluate it.
-        error_hat: estimate of the local error of a method one order lower (semi-implicit Euler:
-            of the step itself).
-        evaluations: evaluations of N spent.
+        end: F there, so that the next step need not evaluate it.
+        error: estimates the local error, transformed.
+        evaluations: evaluations of F spent.
     """
 
-    u_hat: Complex[Tensor, "field *k"]
-    n_hat: Complex[Tensor, "field *k"]
-    error_hat: Complex[Tensor, "field *k"]
+    u_hat: Tensor
+    end: Evaluation
+    error: Callable[[], Tensor]
     evaluations: int
 
 
-Step = Callable[[Tensor, Tensor], Attempt]
-"""Maps û and N(û) at t to an `Attempt` at t + dt."""
-
-Integrator = Callable[[Problem, float], Step]
-"""Prepares the coefficients of a step of length dt."""
+Step = Callable[[Point], Attempt]
 
 
-def semi_implicit_euler(problem: Problem, dt: float) -> Step:
-    """û' = (1 − dt L)⁻¹ (û + dt N(û)), first order.
+@dataclass(frozen=True, eq=False)
+class Integrator:
+    """A way to step.
 
-    Chen & Shen (1998, doi:10.1016/S0010-4655(97)00115-X).
-    The error estimate is the difference to the trapezoidal rule, filtered by (1 − dt L)⁻¹.
+    Attributes:
+        name: in settings and results.
+        prepare: the coefficients of a step of length dt, as the step itself.
+        order: of convergence.
+        error_order: halving dt divides the error estimate by 2 to this power.
+        two_steps: whether it needs the point before.
     """
-    linear, inverse = problem.linear, 1 / (1 - dt * problem.linear)
 
-    def step(u: Tensor, n: Tensor) -> Attempt:
-        new = inverse * (u + dt * n)
-        n_new = problem.nonlinear(new)
-        error = (dt / 2) * inverse * (n_new - n + linear * (u - new))
-        return Attempt(new, n_new, error, 1)
+    name: str
+    prepare: Callable[[Problem, float], Step]
+    order: int
+    error_order: int
+    two_steps: bool = False
+
+
+def _semi_implicit_euler(problem: Problem, dt: float) -> Step:
+    grid, linear = problem.grid, problem.linear
+    by = 1 / (1 - dt * linear)
+    inverse, forced, turned = map(
+        grid.coefficients, (by, dt * by * problem.weight, dt / 2 * by * linear)
+    )
+
+    def step(at: Point) -> Attempt:
+        u, force = at.u_hat, at.force_hat
+        new = grid.combine((inverse, 1.0, u), (forced, 1.0, force))
+        end = problem.evaluate(new, at.time + dt)
+
+        def error() -> Tensor:
+            return grid.combine(
+                (forced, 0.5, end.force_hat), (forced, -0.5, force), (turned, 1.0, u),
+                (turned, -1.0, new),
+            )  # fmt: skip
+
+        return Attempt(new, end, error, 1)
 
     return step
 
 
-def etdrk2(problem: Problem, dt: float) -> Step:
-    """Second-order exponential Runge–Kutta: a = φ₀û + dt φ₁N(û), û' = a + dt φ₂[N(a) − N(û)].
+def _sbdf2(problem: Problem, dt: float) -> Step:
+    grid, linear = problem.grid, problem.linear
+    first = _semi_implicit_euler(problem, dt)
 
-    Cox & Matthews (2002, doi:10.1006/jcph.2002.6995, eq. 22). The last term is the error estimate.
-    """
+    def coefficients(ratio: float) -> tuple[Tensor, ...]:
+        by = 1 / ((1 + 2 * ratio) / (1 + ratio) - dt * linear)
+        arrays = (by, dt * by * problem.weight, dt / 2 * by * linear)
+        return tuple(map(grid.coefficients, arrays))
+
+    known: dict[float, tuple[Tensor, ...]] = {}
+
+    def step(at: Point) -> Attempt:
+        if at.u_old is None or at.force_old is None:
+            return first(at)
+        ratio = dt / at.elapsed
+        if ratio not in known:
+            known.clear()
+            known[ratio] = coefficients(ratio)
+        inverse, forced, turned = known[ratio]
+        u, force = at.u_hat, at.force_hat
+        new = grid.combine(
+            (inverse, 1 + ratio, u), (inverse, -(ratio**2) / (1 + ratio), at.u_old),
+            (forced, 1 + ratio, force), (forced, -ratio, at.force_old),
+        )  # fmt: skip
+        end = problem.evaluate(new, at.time + dt)
+
+        def error() -> Tensor:
+            return grid.combine(
+                (inverse, 1.0, new), (inverse, -1.0, u), (turned, -1.0, new), (turned, -1.0, u),
+                (forced, -0.5, end.force_hat), (forced, -0.5, force),
+            )  # fmt: skip
+
+        return Attempt(new, end, error, 1)
+
+    return step
+
+
+def _etdrk2(problem: Problem, dt: float) -> Step:
+    grid, weight = problem.grid, problem.weight
     phi0, phi1, phi2, _ = phi_functions(dt * problem.linear)
-    one, two = dt * phi1, dt * phi2
+    decay, one, two = map(grid.coefficients, (phi0, dt * phi1 * weight, dt * phi2 * weight))
 
-    def step(u: Tensor, n: Tensor) -> Attempt:
-        a = phi0 * u + one * n
-        error = two * (problem.nonlinear(a) - n)
-        new = a + error
-        return Attempt(new, problem.nonlinear(new), error, 2)
+    def step(at: Point) -> Attempt:
+        u, force = at.u_hat, at.force_hat
+        a = grid.combine((decay, 1.0, u), (one, 1.0, force))
+        force_a = problem.evaluate(a, at.time + dt).force_hat
+        change = grid.combine((two, 1.0, force_a), (two, -1.0, force))
+        new = a + change
+        return Attempt(new, problem.evaluate(new, at.time + dt), lambda: change, 2)
 
     return step
 
 
-def etdrk4(problem: Problem, dt: float) -> Step:
-    """Fourth-order exponential Runge–Kutta.
-
-    Cox & Matthews (2002, doi:10.1006/jcph.2002.6995, eq. 26–29).
-    The third-order estimate replaces the last stage by the first of the next step, as Whalen, Brio
-    & Moloney (2015, doi:10.1016/j.jcp.2014.09.038) do: it costs no evaluation.
-    """
+def _etdrk4(problem: Problem, dt: float) -> Step:
+    grid, weight = problem.grid, problem.weight
     half0, half1, _, _ = phi_functions(dt / 2 * problem.linear)
     full0, phi1, phi2, phi3 = phi_functions(dt * problem.linear)
-    quarter = (dt / 2) * half1
-    first = dt * (phi1 - 3 * phi2 + 4 * phi3)
-    middle = dt * (2 * phi2 - 4 * phi3)
-    last = dt * (4 * phi3 - phi2)
+    half, full, quarter = map(grid.coefficients, (half0, full0, dt / 2 * half1 * weight))
+    first = grid.coefficients(dt * (phi1 - 3 * phi2 + 4 * phi3) * weight)
+    middle = grid.coefficients(dt * (2 * phi2 - 4 * phi3) * weight)
+    last = grid.coefficients(dt * (4 * phi3 - phi2) * weight)
 
-    def step(u: Tensor, n: Tensor) -> Attempt:
-        decayed = half0 * u
-        a = decayed + quarter * n
-        n_a = problem.nonlinear(a)
-        n_b = problem.nonlinear(decayed + quarter * n_a)
-        n_c = problem.nonlinear(half0 * a + quarter * (2 * n_b - n))
-        new = full0 * u + first * n + middle * (n_a + n_b) + last * n_c
-        n_new = problem.nonlinear(new)
-        return Attempt(new, n_new, last * (n_new - n_c), 4)
+    def step(at: Point) -> Attempt:
+        u, force, midway = at.u_hat, at.force_hat, at.time + dt / 2
+        a = grid.combine((half, 1.0, u), (quarter, 1.0, force))
+        force_a = problem.evaluate(a, midway).force_hat
+        b = grid.combine((half, 1.0, u), (quarter, 1.0, force_a))
+        force_b = problem.evaluate(b, midway).force_hat
+        c = grid.combine((half, 1.0, a), (quarter, 2.0, force_b), (quarter, -1.0, force))
+        del a, b
+        force_c = problem.evaluate(c, at.time + dt).force_hat
+        new = grid.combine(
+            (full, 1.0, u), (first, 1.0, force), (middle, 1.0, force_a), (middle, 1.0, force_b),
+            (last, 1.0, force_c),
+        )  # fmt: skip
+        del c, force_a, force_b
+        end = problem.evaluate(new, at.time + dt)
+        return Attempt(
+            new, end, lambda: grid.combine((last, 1.0, end.force_hat), (last, -1.0, force_c)), 4
+        )
 
     return step
+
+
+semi_implicit_euler = Integrator("semi_implicit_euler", _semi_implicit_euler, 1, 2)
+"""û' = (1 − dt L)⁻¹ (û + dt N), N = W F(û) (Chen & Shen 1998, doi:10.1016/S0010-4655(97)00115-X).
+
+The error estimate is the difference to the trapezoidal rule, filtered by (1 − dt L)⁻¹."""
+
+sbdf2 = Integrator("sbdf2", _sbdf2, 2, 3, two_steps=True)
+"""Semi-implicit two-step backward differentiation; the first step is semi-implicit Euler.
+
+With N = W F and ω = dt/dt₋, (1+2ω)/(1+ω) û' − (1+ω) û + ω²/(1+ω) û₋ = dt [(1+ω) N − ω N₋ + L û']
+(Ascher, Ruuth & Wetton 1995, doi:10.1137/0732037; variable steps: Wang & Ruuth 2008). The error
+estimate is the difference to the trapezoidal rule, filtered likewise."""
+
+etdrk2 = Integrator("etdrk2", _etdrk2, 2, 2)
+"""Exponential Runge–Kutta: a = φ₀û + dt φ₁N(û), û' = a + dt φ₂[N(a) − N(û)].
+
+Cox & Matthews (2002, doi:10.1006/jcph.2002.6995, eq. 22). The last term is the error estimate."""
+
+etdrk4 = Integrator("etdrk4", _etdrk4, 4, 4)
+"""Exponential Runge–Kutta (Cox & Matthews 2002, doi:10.1006/jcph.2002.6995, eq. 26–29).
+
+The third-order estimate replaces the last stage by the first of the next step, as Whalen, Brio &
+Moloney (2015, doi:10.1016/j.jcp.2014.09.038) do: it costs no evaluation."""
+
+INTEGRATORS = {each.name: each for each in (semi_implicit_euler, sbdf2, etdrk2, etdrk4)}
 
 
 def phi_functions(z: Float[Tensor, "*k"]) -> tuple[Float[Tensor, "*k"], ...]:

@@ -1,18 +1,20 @@
 """The coupled Cahn–Hilliard / Allen–Cahn equations as a stiff linear and a mild nonlinear part."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_finite, require_positive
-from idnn.free_energy import FreeEnergy, chemical_potential, hessian
+from idnn.free_energy import FreeEnergy, hessian, value_and_potential
+from phasefield import fused
 from phasefield.grid import Grid
+from phasefield.integrators import Evaluation
 
 CELLS_PER_CALL = 4096
 """Cells handed to the free energy at once on a CPU, so that its temporaries stay in the cache."""
@@ -55,33 +57,41 @@ class Energy(NamedTuple):
         return self.bulk + self.gradient
 
 
+@runtime_checkable
+class Compiled(Protocol):
+    """A free energy with a compiled pass over fields (see `Expression.kernel`)."""
+
+    @property
+    def kernel(self) -> Callable[..., tuple[float, float]]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class GradientFlow:
-    """∂uᵢ/∂t = −Rᵢ δF/δuᵢ with F = (1/Ω) ∫ f(u) + Σᵢ ½κᵢ|∇uᵢ|² dV and u = (c, η₁, …).
+    """∂uᵢ/∂t = −Rᵢ δF/δuᵢ with F = (1/Ω) ∫ f(u) + Σᵢⱼ ½κᵢⱼ ∇uᵢ·∇uⱼ dV and u = (c, η₁, …).
 
     Rᵢ = −M∇² for a conserved field (Cahn & Hilliard 1958, doi:10.1063/1.1744102) and L for a
     non-conserved one (Allen & Cahn 1979, doi:10.1016/0001-6160(79)90196-2). Differential operators
-    act in Fourier space and f on the cells, so the semi-discrete F falls exactly.
+    act on the transformed fields and f on the cells, so the semi-discrete F falls exactly.
 
     The stabiliser Sᵢ ≥ 0 only moves a term between the two parts: linear −Rᵢ(κᵢk² + Sᵢ),
-    nonlinear −Rᵢ(∂f/∂uᵢ − Sᵢuᵢ).
+    nonlinear −Rᵢ(∂f/∂uᵢ − Sᵢuᵢ). So does Σⱼ|κᵢⱼ|, by which κᵢ of the linear part exceeds κᵢᵢ.
 
     Attributes:
-        grid: the periodic grid.
+        grid: the cells.
         f: free energy per site (eV) of the fields in the order of `fields`.
-        fields: what each field is.
+        fields: what each field is; κᵢᵢ are theirs.
+        coupling: κᵢⱼ of different fields, eV·nm²/site: a symmetric matrix whose diagonal is not
+            used. Not given: none.
         site_volume: Ω, nm³ per site.
         stabiliser: Sᵢ, eV/site, one per field.
-        workers: threads that evaluate f on parts of the grid; the parts, and so the bits of the
-            result, do not depend on their number. None: one after the other.
     """
 
     grid: Grid
     f: FreeEnergy
     fields: tuple[OrderField, ...]
     site_volume: float = 1.0
+    coupling: Float[Tensor, "field field"] | None = None
     stabiliser: tuple[float, ...] = ()
-    workers: Executor | None = None
 
     def __post_init__(self) -> None:
         require_positive("site_volume", self.site_volume)
@@ -92,12 +102,14 @@ class GradientFlow:
                 f"`stabiliser` must hold one number per field; it holds {len(self.stabiliser)} "
                 f"for {len(self.fields)} fields."
             )
+        if self.coupling is not None:
+            self._check_coupling(self.coupling)
 
     @property
     def linear(self) -> Float[Tensor, "field *k"]:
-        """−Rᵢ(κᵢk² + Sᵢ), 1/time; never positive."""
-        kappa = self._column([field.kappa for field in self.fields])
-        return -self.rate * (kappa * self.grid.k2 + self._stabilisers)
+        """−Rᵢ((κᵢᵢ + Σⱼ|κᵢⱼ|)k² + Sᵢ), 1/time; never positive."""
+        kappa = self._kappa.abs().sum(1)
+        return -self.rate * (self._column(kappa) * self.grid.k2 + self._column(self._stabilisers))
 
     @cached_property
     def rate(self) -> Float[Tensor, "field *k"]:
@@ -108,27 +120,36 @@ class GradientFlow:
         ]
         return torch.stack(rows)
 
-    def nonlinear(self, u_hat: Complex[Tensor, "field *k"]) -> Complex[Tensor, "field *k"]:
-        """−Rᵢ FFT(∂f/∂uᵢ − Sᵢuᵢ); one evaluation of ∂f/∂u on every cell."""
-        u = self.grid.inverse(u_hat)
-        force = self.potential(u)
-        force -= self._stabilisers * u
-        return self.grid.transform(force).mul_(self.rate).neg_()
+    @cached_property
+    def weight(self) -> Float[Tensor, "field *k"]:
+        """−Rᵢ(k), by which forces count."""
+        return -self.rate
+
+    def evaluate(self, u_hat: Tensor, time: float = 0.0) -> Evaluation:  # noqa: ARG002
+        """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u on the cells."""
+        force, density, magnitude = self._forces(self.grid.inverse(u_hat))
+        force_hat = self.grid.transform(force)
+        if self.coupling is not None:
+            rest = self._kappa - torch.diag(self._kappa.abs().sum(1))
+            mixed = torch.einsum("ij,j...->i...", rest.to(u_hat.dtype), u_hat)
+            force_hat += mixed.mul_(self.grid.coefficients(self.grid.k2))
+        return Evaluation(force_hat, density, magnitude)
 
     def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
         """∂f/∂uᵢ (eV/site) on every cell, gradient terms not included."""
-        parts = self._on_parts(lambda eta: chemical_potential(self.f, eta).T, u)
-        return torch.cat(parts, dim=1).reshape(u.shape)
+        return replace(self, stabiliser=())._forces(u.clone())[0]
 
-    def energy(self, u: Float[Tensor, "field *space"]) -> Energy:
-        """F of the discrete fields, gradients by Parseval's theorem; one evaluation of f."""
-        density = torch.cat(self._on_parts(self.f, u))
+    def energy(self, u_hat: Tensor, at: Evaluation) -> Energy:
+        """F of the discrete fields, of which `at` is an evaluation; gradients by Parseval."""
         unit = self.grid.cell_volume / self.site_volume
-        modes = self.grid.transform(u).abs().square() * self.grid.k2 * self.grid.multiplicity
-        half_kappa = self._column([field.kappa / 2 for field in self.fields])
-        bulk, magnitude = float(density.sum()) * unit, float(density.abs().sum()) * unit
-        gradient = float((half_kappa * modes).sum()) / self.grid.cells * unit
-        return Energy(bulk, gradient, 1e-13 * (magnitude + gradient))
+        gradient = self.grid.mode_sum(self._half_kappa_k2, u_hat)
+        if self.coupling is not None:
+            mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
+            product = (u_hat.conj() * mixed).real * self.grid.k2 * self.grid.multiplicity
+            gradient += float(product.sum()) / (2 * self.grid.cells)
+        magnitude = float(at.magnitude) * unit
+        rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
+        return Energy(float(at.density) * unit, gradient * unit, rounding)
 
     def stabilised(self, u: Float[Tensor, "field *space"]) -> "GradientFlow":
         """The same equations with S fitted to the states in `u`.
@@ -138,7 +159,7 @@ class GradientFlow:
         amplify; rounded up to a power of two, so that small changes alter nothing. Non-conserved
         fields share the largest value, which keeps crystal symmetry.
         """
-        cells = u.flatten(1)
+        cells = u.flatten(1).double()
         stride = -(-cells.shape[1] // CURVATURE_SAMPLE)
         rows = hessian(self.f, cells[:, ::stride].T).abs().sum(-1).amax(0).tolist()
         require_finite("curvature of f at the present state", torch.tensor(rows))
@@ -155,25 +176,61 @@ class GradientFlow:
 
     @cached_property
     def _stabilisers(self) -> Tensor:
-        return self._column(self.stabiliser or (0.0,) * len(self.fields))
+        return self._numbers(self.stabiliser or (0.0,) * len(self.fields))
 
-    def _column(self, values: "list[float] | tuple[float, ...]") -> Tensor:
-        column = torch.tensor(values, dtype=torch.float64, device=self.grid.device)
-        return column.reshape(-1, *[1] * len(self.grid.shape))
+    @cached_property
+    def _kappa(self) -> Float[Tensor, "field field"]:
+        own = torch.diag(self._numbers([field.kappa for field in self.fields]))
+        return own if self.coupling is None else own + self._off_diagonal
 
-    def _on_parts(self, function: Callable[[Tensor], Tensor], u: Tensor) -> list[Tensor]:
-        """`function` of η [sample, d] on all cells, a part at a time."""
-        cells = u.flatten(1).T
-        size = CELLS_PER_CALL if cells.device.type == "cpu" else len(cells)
-        parts = torch.split(cells, size)
-        if self.workers is None:
-            return [function(part) for part in parts]
+    @cached_property
+    def _off_diagonal(self) -> Float[Tensor, "field field"]:
+        assert self.coupling is not None
+        return self._numbers((self.coupling - torch.diag(self.coupling.diag())).tolist())
 
-        def without_graph(part: Tensor) -> Tensor:
-            with torch.no_grad():  # the setting is one of each thread
-                return function(part)
+    @cached_property
+    def _half_kappa_k2(self) -> Tensor:
+        half = self._column(self._kappa.diag() / 2)
+        return (half * self.grid.k2 * self.grid.multiplicity).contiguous()
 
-        return list(self.workers.map(without_graph, parts))
+    def _numbers(self, values: "list | tuple") -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self.grid.device)
+
+    def _column(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * len(self.grid.shape))
+
+    def _check_coupling(self, coupling: Tensor) -> None:
+        count = len(self.fields)
+        good = coupling.shape == (count, count) and bool(torch.equal(coupling, coupling.mT))
+        if not good or not bool((torch.linalg.eigvalsh(self._kappa) > 0).all()):
+            raise ValueError(
+                f"`coupling` must be a symmetric matrix of {count} × {count} that leaves κ "
+                f"positive definite with the fields' own on its diagonal; it is {coupling.tolist()}."
+            )
+
+    def _forces(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """∂f/∂uᵢ − Sᵢuᵢ, in the place of `u`; Σf and Σ|f|."""
+        cells = u.view(len(u), -1)
+        if isinstance(self.f, Compiled) and fused.is_compiled_for(u):
+            kernel, s, numbers = self.f.kernel, self._stabilisers.numpy(), cells.numpy()
+            sums = fused.over_parts(
+                lambda a, b: kernel(numbers, s, a, b), cells.shape[1], self.grid.workers
+            )
+            density, magnitude = torch.from_numpy(np.array(sums).sum(0)).unbind()
+            return u, density, magnitude
+        parts = list(cells.split(CELLS_PER_CALL if u.is_cpu else cells.shape[1], dim=1))
+        s = self._stabilisers[:, None].to(u.dtype)
+
+        def one(part: Tensor) -> Tensor:
+            value, slope = value_and_potential(self.f, part.T)
+            part.mul_(-s).add_(slope.T)
+            return torch.stack(
+                [value.sum(dtype=torch.float64), value.abs().sum(dtype=torch.float64)]
+            )
+
+        each = map if self.grid.workers is None else self.grid.workers.map
+        density, magnitude = torch.stack(list(each(one, parts))).sum(0).unbind()
+        return u, density, magnitude
 
 
 def _power_of_two_above(x: float) -> float:

@@ -18,7 +18,8 @@ from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl
 from phasefield.files import open_history
-from phasefield.free_energies import DoubleWell, load_energy, require_admissible
+from phasefield.expression import double_well
+from phasefield.free_energies import load_energy, require_admissible
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
 from phasefield.models import GradientFlow, OrderField
@@ -61,13 +62,14 @@ def prepare(settings: Settings) -> Run:
         ValueError: the initial state is not admissible, or the nuclei do not fit.
         FileNotFoundError: there is no model file.
     """
-    grid = Grid(settings.grid.shape, settings.grid.spacing, _device(settings.device))
+    device = _device(settings.device)
+    workers = ThreadPoolExecutor(os.cpu_count()) if device.type == "cpu" else None
+    grid = Grid(settings.grid.shape, settings.grid.spacing, device=device, workers=workers)
     f, system, provenance = _energy(settings, grid.device)
     u0 = _initial_state(settings, grid, _fields(settings))
     if system is not None:
         require_admissible(u0, system)
-    workers = ThreadPoolExecutor(os.cpu_count()) if grid.device.type == "cpu" else None
-    model = GradientFlow(grid, f, _fields(settings), settings.site_volume, workers=workers)
+    model = GradientFlow(grid, f, _fields(settings), settings.site_volume)
     threshold = settings.phases.threshold
     return Run(
         model=model,
@@ -151,7 +153,7 @@ def _energy(
 ) -> tuple[FreeEnergy, System | None, dict[str, str]]:
     match settings.energy:
         case DoubleWellSettings() as e:
-            return DoubleWell(e.height, e.low, e.high), None, {}
+            return double_well(e.height, e.low, e.high), None, {}
         case BraggWilliamsSettings() as e:
             ideal = IdealMixing(FCC_L12.q, e.temperature, e.floor)
             v = [e.composition_interaction] + [e.order_interaction] * 3

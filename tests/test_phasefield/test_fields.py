@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from idnn.checkpoint import save_network
-from idnn.free_energy import FreeEnergy, WithGradient, chemical_potential, hessian
+from idnn.free_energy import chemical_potential
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
-from phasefield.free_energies import DoubleWell, load_energy, require_admissible
+from phasefield.free_energies import load_energy, require_admissible
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
 from phasefield.observe import L12_SIGNS, AboveThreshold, L12Variants, variants_present
@@ -18,22 +18,6 @@ from phasefield.observe import L12_SIGNS, AboveThreshold, L12Variants, variants_
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def test_the_double_wells_gradient_is_its_derivative():
-    f = DoubleWell(5.0, 0.3, 0.7)
-    u = torch.linspace(0, 1, 21, dtype=torch.float64)[:, None]
-    assert isinstance(f, FreeEnergy)
-    assert isinstance(f, WithGradient)
-    step = 1e-5
-    slope = (f(u + step) - f(u - step)) / (2 * step)
-    torch.testing.assert_close(f.gradient(u)[:, 0], slope, rtol=1e-6, atol=1e-8)
-    assert float(hessian(f, u[6])[0, 0]) == pytest.approx(2 * 5 * 0.4**2)
-
-
-def test_wells_in_the_wrong_order_are_refused():
-    with pytest.raises(ValueError, match="`low` must be below `high`"):
-        DoubleWell(1.0, 0.7, 0.3)
 
 
 def test_a_learned_energy_carries_its_system_and_hashes(tmp_path):

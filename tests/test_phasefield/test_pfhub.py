@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from phasefield.adaptive import StepControl
-from phasefield.free_energies import DoubleWell
+from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.models import GradientFlow, OrderField
 from phasefield.observe import AboveThreshold
@@ -28,7 +28,7 @@ def free_energies(cells, times):
         + (torch.cos(0.13 * x) * torch.cos(0.087 * y)).square()
         + torch.cos(0.025 * x - 0.15 * y) * torch.cos(0.07 * x - 0.02 * y)
     )
-    model = GradientFlow(grid, DoubleWell(5.0, 0.3, 0.7), (OrderField("c", True, 5.0, 2.0),))
+    model = GradientFlow(grid, double_well(5.0, 0.3, 0.7), (OrderField("c", True, 5.0, 2.0),))
     memory = InMemory()
     control = StepControl(tolerance=1e-4)
     solve(model, c[None], times, AboveThreshold(0.5), control=control, recorder=memory)

@@ -1,0 +1,105 @@
+"""Formulas as text: read without executing anything, differentiated, turned into code."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sympy
+from sympy.printing.pycode import PythonCodePrinter
+
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+FUNCTIONS = {name: getattr(sympy, name) for name in ("log", "exp", "sqrt", "tanh", "cos", "sin")}
+LARGEST_PRODUCT = 16
+"""Integer powers up to this one are written as products."""
+
+
+def parse(text: str, known: Mapping[str, sympy.Expr]) -> sympy.Expr:
+    """The formula of numbers, `known` names, + − * / **, parentheses and `FUNCTIONS`.
+
+    Raises:
+        ValueError: anything else is in it, or a name is unknown.
+    """
+    try:
+        return sympy.sympify(_read(ast.parse(text.strip(), mode="eval").body, known))
+    except SyntaxError as error:
+        raise ValueError(f"`formula` {text!r} cannot be read: {error.msg}.") from error
+
+
+def _read(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value)
+        case ast.Name(id=name) if name in known:
+            return known[name]
+        case ast.Name(id=name):
+            raise ValueError(f"`formula` may use {sorted(known)}; it uses {name!r}.")
+        case ast.BinOp(left, operation, right) if type(operation) in OPERATORS:
+            return OPERATORS[type(operation)](_read(left, known), _read(right, known))
+        case ast.UnaryOp(operation, operand) if type(operation) in OPERATORS:
+            return OPERATORS[type(operation)](_read(operand, known))
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
+            return FUNCTIONS[name](_read(argument, known))
+    raise ValueError(
+        "`formula` may hold numbers, names, + - * / **, parentheses and "
+        f"{', '.join(FUNCTIONS)} of one argument; it holds {ast.unparse(node)!r}."
+    )
+
+
+@cache
+def source(expressions: tuple[sympy.Expr, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Assignments of what several expressions share, and then the expressions, as Python."""
+    printer = _Printer()
+    symbols = sympy.numbered_symbols("shared_")
+    shared, left = sympy.cse(expressions, symbols)
+    assignments = tuple(f"{name} = {printer.doprint(value)}" for name, value in shared)
+    return assignments, tuple(printer.doprint(value) for value in left)
+
+
+def define(
+    name: str, arguments: Sequence[str], lines: Sequence[str], using: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """A Python function of the given body, all of which this package has written itself."""
+    body = "\n    ".join(lines)
+    scope: dict[str, Any] = dict(using)
+    exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
+    return scope[name]
+
+
+class _Printer(PythonCodePrinter):
+    """Integer powers as products; functions by their bare names."""
+
+    def __init__(self) -> None:
+        super().__init__({"fully_qualified_modules": False})
+
+    def _print_Pow(self, expr: sympy.Pow, **_: Any) -> str:  # noqa: N802
+        base, power = expr.as_base_exp()
+        if power == sympy.Rational(1, 2):
+            return f"sqrt({self._print(base)})"
+        if power.is_Integer and 0 < abs(int(power)) <= LARGEST_PRODUCT:
+            product = _product(f"({self._print(base)})", abs(int(power)))
+            return product if power > 0 else f"(1.0 / {product})"
+        return f"({self._print(base)}) ** ({self._print(power)})"
+
+    def _print_Rational(self, expr: sympy.Rational) -> str:  # noqa: N802
+        return repr(float(expr))
+
+    def _print_Float(self, expr: sympy.Float) -> str:  # noqa: N802
+        return repr(float(expr))
+
+
+def _product(base: str, power: int) -> str:
+    """x·x, (x·x)·(x·x), … by squares; the compiler shares them."""
+    if power == 1:
+        return base
+    half = _product(base, power // 2)
+    return f"({half} * {half})" if power % 2 == 0 else f"({half} * {half} * {base})"
