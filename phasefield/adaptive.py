@@ -4,13 +4,17 @@ import logging
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_positive
-from phasefield.integrators import Evaluation, Integrator, Point, Step, etdrk4
-from phasefield.models import Energy, GradientFlow
+from phasefield.grid import Grid
+from phasefield.handover import Handover
+from phasefield.implicit import Flow, implicit_bdf2
+from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Problem, Step, etdrk4
+from phasefield.models import Energy
 
 MEASURE_EVERY = 16
 """Accepted steps between two measurements of the curvature of f."""
@@ -20,6 +24,10 @@ COEFFICIENTS_KEPT = 6
 
 SAFETY = 0.7
 """A step is doubled when its error, scaled to twice dt, is below this share of the tolerance."""
+
+LARGE_STEP_SHARE = 0.1
+"""Of the tolerance, for large steps: their error is the estimate itself, while an exponential step
+of fourth order errs far less than its estimate of third order."""
 
 SLIVER = 1e-12
 """Relative slack within which a step ends exactly at the time asked for."""
@@ -31,6 +39,20 @@ class StepTooSmall(RuntimeError):
     """No step above the smallest one met the tolerance, or none lowered the free energy."""
 
 
+@runtime_checkable
+class Model(Problem, Protocol):
+    """A problem with a free energy and a stabiliser S, which moves a part of F into L."""
+
+    @property
+    def stabiliser(self) -> tuple[float, ...]: ...
+
+    def energy(self, u_hat: Tensor, at: Evaluation) -> Energy: ...
+
+    def stabilised(self, u: Float[Tensor, "field *space"]) -> "Model": ...
+
+    def with_stabiliser(self, stabiliser: tuple[float, ...]) -> "Model": ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepControl:
     """How steps are chosen.
@@ -40,24 +62,43 @@ class StepControl:
         first_step: first step tried; rounded down to a power of two, as all steps are.
         largest_step: no step is longer.
         smallest_step: `StepTooSmall` is raised below it.
+        fixed_step: every step is as long, except before output times; nothing is refused but what
+            is not finite or raises the free energy, and then with an error. None: adaptive.
         integrator: the time step.
+        large_steps: the integrator tried once steps do not grow any more (see `Handover`); None:
+            none, nor where the model has no symmetric second derivative.
+        steady: the run has come to rest when max |∂u/∂t| is below this (1/time); 0: never.
     """
 
     tolerance: float = 1e-3
     first_step: float = 2.0**-10
     largest_step: float = math.inf
     smallest_step: float = 2.0**-40
+    fixed_step: float | None = None
     integrator: Integrator = etdrk4
+    large_steps: Integrator | None = implicit_bdf2
+    steady: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive("tolerance", self.tolerance)
         require_positive("first_step", self.first_step)
         require_positive("smallest_step", self.smallest_step)
+        if self.fixed_step is not None:
+            require_positive("fixed_step", self.fixed_step)
         if not self.largest_step >= self.smallest_step:
             raise ValueError(
                 f"`largest_step` must not be below `smallest_step` = {self.smallest_step:g}; "
                 f"it is {self.largest_step:g}."
             )
+        if not self.steady >= 0:
+            raise ValueError(f"`steady` must not be negative; it is {self.steady:g}.")
+
+    @property
+    def begin(self) -> float:
+        """The first step to try."""
+        if self.fixed_step is not None:
+            return self.fixed_step
+        return 2.0 ** math.floor(math.log2(self.first_step))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +109,18 @@ class State:
         time: reduced time t.
         u_hat: transformed fields.
         force_hat: F(û) of the model with `stabiliser`.
-        dt: next step to try, a power of two.
+        dt: next step to try; a power of two unless it is fixed.
         stabiliser: S of the model, eV/site.
-        energy: F at t.
-        u_old: transformed fields before the last step, where the integrator is one of two steps.
+        energy: free energy at t.
+        u_old: transformed fields before the last step, where an integrator is one of two steps.
         force_old: F there.
         elapsed: length of the last step.
+        handover: which integrator is at work.
+        speed: max |∂u/∂t| when last measured, if `steady` asks for it; else NaN.
         steps: accepted steps.
         rejected_by_error: steps refused because of the error estimate.
-        rejected_by_energy: steps refused because F rose.
-        evaluations: evaluations of ∂f/∂u on the whole grid.
+        rejected_by_energy: steps refused because the free energy rose.
+        evaluations: evaluations of ∂f/∂u on the whole grid, or products with ∂²f/∂u².
         unmeasured: accepted steps since the curvature of f was last measured.
     """
 
@@ -90,6 +133,8 @@ class State:
     u_old: Tensor | None = None
     force_old: Tensor | None = None
     elapsed: float = math.nan
+    handover: Handover = Handover()
+    speed: float = math.nan
     steps: int = 0
     rejected_by_error: int = 0
     rejected_by_energy: int = 0
@@ -107,10 +152,12 @@ class State:
 class Stepper:
     """Advances a `State` of `model`; holds nothing but caches of coefficients."""
 
-    def __init__(self, model: GradientFlow, control: StepControl) -> None:
+    def __init__(self, model: Model, control: StepControl) -> None:
         self._control = control
         self._model = self._fitted = model
-        self._cache: OrderedDict[tuple[tuple[float, ...], float], Step] = OrderedDict()
+        large = control.large_steps if control.fixed_step is None else None
+        self._large = large if isinstance(model, Flow) else None
+        self._cache: OrderedDict[tuple[str, tuple[float, ...], float], Step] = OrderedDict()
 
     def start(self, u: Float[Tensor, "field *space"]) -> State:
         """The state at t = 0."""
@@ -121,74 +168,114 @@ class Stepper:
             time=0.0,
             u_hat=u_hat,
             force_hat=found.force_hat,
-            dt=2.0 ** math.floor(math.log2(self._control.first_step)),
+            dt=self._control.begin,
             stabiliser=model.stabiliser,
             energy=model.energy(u_hat, found),
         )
+
+    def is_steady(self, state: State) -> bool:
+        """Whether the fields have come to rest."""
+        return state.speed <= self._control.steady
 
     def advance(self, state: State, until: float) -> State:
         """One accepted step, ending at `until` at the latest.
 
         Raises:
-            StepTooSmall: no step long enough was acceptable.
+            StepTooSmall: no step long enough was acceptable, or the fixed one was not.
         """
         grid = self._model.grid
         while True:
-            dt = _towards(until - state.time, min(state.dt, self._control.largest_step))
-            attempt = self._step(state.stabiliser, dt)(state.point)
+            integrator = self._integrator(state)
+            longest = min(state.dt, self._control.largest_step)
+            if integrator.two_steps and state.u_old is not None and not self._control.fixed_step:
+                longest = min(longest, 2 * state.elapsed)
+            dt = _towards(until - state.time, longest)
+            attempt = self._step(integrator, state.stabiliser, dt)(state.point)
             state = replace(state, evaluations=state.evaluations + attempt.evaluations)
-            error = grid.largest(grid.inverse(attempt.error()))
+            error = self._error(grid, attempt)
+            if integrator is self._large:
+                error /= LARGE_STEP_SHARE
             precise = error <= self._control.tolerance  # false for NaN
             energy = self._model.energy(attempt.u_hat, attempt.end)
             rises = energy.total > state.energy.total + energy.rounding
             if precise and not rises:
                 time = until if until - state.time <= dt * (1 + SLIVER) else state.time + dt
-                return self._accept(state, attempt.u_hat, attempt.end, energy, error, dt, time)
-            state = self._reject(state, dt, error, precise)
+                easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order
+                grows = easy and dt == state.dt and self._control.fixed_step is None
+                taken = self._taken(state, attempt, energy, dt, time)
+                return self._accepted(replace(taken, dt=2 * dt if grows else state.dt))
+            state = self._refused(state, dt, error, precise)
 
-    def _accept(
-        self, state: State, u_hat: Tensor, end: Evaluation, energy: Energy, error: float,
-        dt: float, time: float,
-    ) -> State:  # fmt: skip
-        integrator = self._control.integrator
-        easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order
-        state = replace(
+    def _error(self, grid: Grid, attempt: Attempt) -> float:
+        """Zero of a fixed step, if all is finite."""
+        if self._control.fixed_step is None:
+            return grid.largest(grid.inverse(attempt.error()))
+        return 0.0 if attempt.u_hat.isfinite().all() else math.nan
+
+    def _taken(
+        self, state: State, attempt: Attempt, energy: Energy, dt: float, time: float
+    ) -> State:
+        two_steps = self._control.integrator.two_steps or self._large is not None
+        return replace(
             state,
             time=time,
-            u_hat=u_hat,
-            force_hat=end.force_hat,
-            u_old=state.u_hat if integrator.two_steps else None,
-            force_old=state.force_hat if integrator.two_steps else None,
+            u_hat=attempt.u_hat,
+            force_hat=attempt.end.force_hat,
+            u_old=state.u_hat if two_steps else None,
+            force_old=state.force_hat if two_steps else None,
             elapsed=dt,
             energy=energy,
-            dt=2 * dt if easy and dt == state.dt else state.dt,
             steps=state.steps + 1,
             unmeasured=state.unmeasured + 1,
         )
-        return state if state.unmeasured < MEASURE_EVERY else self._measure(state)
 
-    def _reject(self, state: State, dt: float, error: float, precise: bool) -> State:
+    def _accepted(self, state: State) -> State:
+        if self._large is not None:
+            turn = state.handover.accepted(state.time, state.evaluations, state.dt)
+            changed = turn.large != state.handover.large
+            state = replace(state, handover=turn, dt=turn.dt if changed else state.dt)
+        if self._control.steady > 0:
+            state = replace(state, speed=self._speed(state))
+        return state if state.unmeasured < MEASURE_EVERY else self._measured(state)
+
+    def _speed(self, state: State) -> float:
+        """Max |∂u/∂t|."""
+        grid, model = self._model.grid, self._at(state.stabiliser)
+        linear, weight = grid.coefficients(model.linear), grid.coefficients(model.weight)
+        change = grid.combine((linear, 1.0, state.u_hat), (weight, 1.0, state.force_hat))
+        return grid.largest(grid.inverse(change))
+
+    def _refused(self, state: State, dt: float, error: float, precise: bool) -> State:
         shorter = 2.0 ** (math.ceil(math.log2(dt)) - 1)
+        why = "the free energy rises" if precise else f"the error estimate is {error:.3g}"
+        if self._control.fixed_step is not None:
+            why = "the free energy rises" if precise else "the fields are not finite any more"
+            raise StepTooSmall(
+                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}); shorten "
+                "it, or leave the choice of steps to the error estimate."
+            )
         if shorter < self._control.smallest_step:
-            why = "the free energy rises" if precise else f"the error estimate is {error:.3g}"
             raise StepTooSmall(
                 f"At t = {state.time:g} no step down to {self._control.smallest_step:g} is "
                 f"acceptable ({why}); try a finer grid, a larger `tolerance` or larger kappa."
             )
         _log.debug("t = %g: step %g refused, error %g", state.time, dt, error)
-        return self._measure(
-            replace(
-                state,
-                dt=shorter,
-                rejected_by_error=state.rejected_by_error + (not precise),
-                rejected_by_energy=state.rejected_by_energy + precise,
-            )
+        state = replace(
+            state,
+            dt=shorter,
+            rejected_by_error=state.rejected_by_error + (not precise),
+            rejected_by_energy=state.rejected_by_energy + precise,
         )
+        if state.handover.large and shorter <= state.handover.other_dt:
+            back = state.handover.back(state.time, state.evaluations)
+            state = replace(state, handover=back, dt=back.dt)
+        return self._measured(state)
 
-    def _measure(self, state: State) -> State:
+    def _measured(self, state: State) -> State:
         """S fitted to the present state; a new S costs an evaluation for every F kept."""
+        grid, model = self._model.grid, self._at(state.stabiliser)
         state = replace(state, unmeasured=0)
-        model = self._at(state.stabiliser).stabilised(self._model.grid.inverse(state.u_hat))
+        model = model.stabilised(grid.inverse(state.u_hat))
         if model.stabiliser == state.stabiliser:
             return state
         force_hat = model.evaluate(state.u_hat, state.time).force_hat
@@ -204,15 +291,18 @@ class Stepper:
             evaluations=evaluations,
         )
 
-    def _at(self, stabiliser: tuple[float, ...]) -> GradientFlow:
+    def _integrator(self, state: State) -> Integrator:
+        return self._large if self._large and state.handover.large else self._control.integrator
+
+    def _at(self, stabiliser: tuple[float, ...]) -> Model:
         if self._fitted.stabiliser != stabiliser:
-            self._fitted = replace(self._model, stabiliser=stabiliser)
+            self._fitted = self._model.with_stabiliser(stabiliser)
         return self._fitted
 
-    def _step(self, stabiliser: tuple[float, ...], dt: float) -> Step:
-        key = (stabiliser, dt)
+    def _step(self, integrator: Integrator, stabiliser: tuple[float, ...], dt: float) -> Step:
+        key = (integrator.name, stabiliser, dt)
         if key not in self._cache:
-            self._cache[key] = self._control.integrator.prepare(self._at(stabiliser), dt)
+            self._cache[key] = integrator.prepare(self._at(stabiliser), dt)
         self._cache.move_to_end(key)
         if len(self._cache) > COEFFICIENTS_KEPT:
             self._cache.popitem(last=False)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from idnn.files import write_atomically
 from phasefield.adaptive import State
+from phasefield.handover import Handover
 from phasefield.models import Energy
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -48,7 +49,8 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     kept = {name: getattr(state, name) for name in _TENSORS}
     tensors = {name: _as_real(x).cpu().contiguous() for name, x in kept.items() if x is not None}
     header = {
-        "state": {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS},
+        "state": {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS}
+        | {"handover": asdict(state.handover)},
         "frames": checkpoint.frames,
         "rows": checkpoint.rows,
         "wall_s": checkpoint.wall_s,
@@ -99,7 +101,8 @@ def _state(header: dict[str, Any], tensors: Mapping[str, Tensor], device: torch.
     }
     plain = header["state"]
     energy, stabiliser = Energy(*plain.pop("energy")), tuple(plain.pop("stabiliser"))
-    return State(energy=energy, stabiliser=stabiliser, **found, **plain)
+    handover = Handover(**plain.pop("handover"))
+    return State(energy=energy, stabiliser=stabiliser, handover=handover, **found, **plain)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

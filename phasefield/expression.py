@@ -137,7 +137,7 @@ def _compiled(
     return define("evaluate", names, lines, {name: getattr(torch, name) for name in FUNCTIONS})
 
 
-def _filling(value: Any, eta: Tensor) -> Tensor:
+def _filling(value: Tensor | float, eta: Tensor) -> Tensor:
     """A derivative may be constant: it fills the batch."""
     if isinstance(value, Tensor):
         return value

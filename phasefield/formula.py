@@ -35,7 +35,7 @@ def parse(text: str, known: Mapping[str, sympy.Expr]) -> sympy.Expr:
         raise ValueError(f"`formula` {text!r} cannot be read: {error.msg}.") from error
 
 
-def _read(node: ast.expr, known: Mapping[str, Any]) -> Any:
+def _read(node: ast.expr, known: Mapping[str, Any]) -> sympy.Expr:
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value)
@@ -62,7 +62,7 @@ def source(expressions: tuple[sympy.Expr, ...]) -> tuple[tuple[str, ...], tuple[
     symbols = sympy.numbered_symbols("shared_")
     shared, left = sympy.cse(expressions, symbols)
     assignments = tuple(f"{name} = {printer.doprint(value)}" for name, value in shared)
-    return assignments, tuple(printer.doprint(value) for value in left)
+    return assignments, tuple(str(printer.doprint(value)) for value in left)
 
 
 def define(
@@ -81,7 +81,7 @@ class _Printer(PythonCodePrinter):
     def __init__(self) -> None:
         super().__init__({"fully_qualified_modules": False})
 
-    def _print_Pow(self, expr: sympy.Pow, **_: Any) -> str:  # noqa: N802
+    def _print_Pow(self, expr: sympy.Pow, rational: bool = False, sqrt: str = "") -> str:  # noqa: ARG002
         base, power = expr.as_base_exp()
         if power == sympy.Rational(1, 2):
             return f"sqrt({self._print(base)})"
@@ -90,10 +90,10 @@ class _Printer(PythonCodePrinter):
             return product if power > 0 else f"(1.0 / {product})"
         return f"({self._print(base)}) ** ({self._print(power)})"
 
-    def _print_Rational(self, expr: sympy.Rational) -> str:  # noqa: N802
+    def _print_Rational(self, expr: sympy.Rational) -> str:
         return repr(float(expr))
 
-    def _print_Float(self, expr: sympy.Float) -> str:  # noqa: N802
+    def _print_Float(self, expr: sympy.Float) -> str:
         return repr(float(expr))
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+kernels: Any
 try:
     from phasefield import kernels
 except ModuleNotFoundError:  # a GPU node may hold torch and numpy alone
@@ -47,15 +48,15 @@ def combine(terms: Sequence[Term], workers: Executor | None = None) -> Tensor:
     return out
 
 
-def mode_sum(
-    weight: Float[Tensor, "*k"], u_hat: Tensor, workers: Executor | None = None
+def dot(
+    weight: Float[Tensor, "*k"], x: Tensor, y: Tensor, workers: Executor | None = None
 ) -> Float[Tensor, ""]:
-    """Σ weight |û|², in float64."""
-    if not is_compiled_for(u_hat):
-        return (weight * u_hat.abs().square()).sum(dtype=torch.float64)
-    pass_over = kernels.square_complex if u_hat.is_complex() else kernels.square_real
-    w, x = _flat(weight), _flat(u_hat)
-    sums = over_parts(lambda a, b: pass_over(w, x, a, b), u_hat.numel(), workers)
+    """Σ weight Re(x̄ y), in float64."""
+    if not is_compiled_for(x):
+        return (weight * (x.conj() * y).real).sum(dtype=torch.float64)
+    pass_over = kernels.dot_complex if x.is_complex() else kernels.dot_real
+    w, one, other = _flat(weight), _flat(x), _flat(y)
+    sums = over_parts(lambda a, b: pass_over(w, one, other, a, b), x.numel(), workers)
     return torch.tensor(sum(sums), dtype=torch.float64)
 
 
@@ -80,6 +81,7 @@ def over_parts(
 
 
 def is_compiled_for(x: Tensor) -> bool:
+    """Whether passes over `x` are compiled ones."""
     return kernels is not None and x.device.type == "cpu"
 
 

@@ -117,9 +117,12 @@ class Grid:
         """Σⱼ cⱼ(k) sⱼ x̂ⱼ(k) in one pass, of terms (c, s, x̂) with real c(k) and s."""
         return fused.combine(terms, self.workers)
 
-    def mode_sum(self, weight: Float[Tensor, "field *k"], u_hat: Tensor) -> float:
-        """Σ_k weight |û|² / cells; with `multiplicity` in the weight a sum over the cells."""
-        return float(fused.mode_sum(weight, u_hat, self.workers)) / self.cells
+    def mode_sum(
+        self, weight: Float[Tensor, "field *k"], u_hat: Tensor, v_hat: Tensor | None = None
+    ) -> float:
+        """Σ_k weight Re(û* v̂) / cells, v = u if not given; with `multiplicity` a sum over cells."""
+        other = u_hat if v_hat is None else v_hat
+        return float(fused.dot(weight, u_hat, other, self.workers)) / self.cells
 
     def largest(self, u: Tensor) -> float:
         """max |u|; NaN if any entry is."""

@@ -48,21 +48,23 @@ def combine_real(
 
 @compiled
 @no_type_check
-def square_complex(weight: np.ndarray, x: np.ndarray, start: int, stop: int) -> float:
-    """Σ weight |x|², x as pairs."""
+def dot_complex(
+    weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int
+) -> float:
+    """Σ weight Re(x̄ y), x and y as pairs."""
     total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
-        total += weight[i] * (x[i, 0] * x[i, 0] + x[i, 1] * x[i, 1])
+        total += weight[i] * (x[i, 0] * y[i, 0] + x[i, 1] * y[i, 1])
     return total
 
 
 @compiled
 @no_type_check
-def square_real(weight: np.ndarray, x: np.ndarray, start: int, stop: int) -> float:
-    """Σ weight x²."""
+def dot_real(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int) -> float:
+    """Σ weight x y."""
     total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
-        total += weight[i] * x[i] * x[i]
+        total += weight[i] * x[i] * y[i]
     return total
 
 

@@ -120,7 +120,7 @@ class GradientFlow:
         ]
         return torch.stack(rows)
 
-    @cached_property
+    @property
     def weight(self) -> Float[Tensor, "field *k"]:
         """−Rᵢ(k), by which forces count."""
         return -self.rate
@@ -130,9 +130,7 @@ class GradientFlow:
         force, density, magnitude = self._forces(self.grid.inverse(u_hat))
         force_hat = self.grid.transform(force)
         if self.coupling is not None:
-            rest = self._kappa - torch.diag(self._kappa.abs().sum(1))
-            mixed = torch.einsum("ij,j...->i...", rest.to(u_hat.dtype), u_hat)
-            force_hat += mixed.mul_(self.grid.coefficients(self.grid.k2))
+            force_hat += self._mixed(u_hat)
         return Evaluation(force_hat, density, magnitude)
 
     def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
@@ -145,11 +143,27 @@ class GradientFlow:
         gradient = self.grid.mode_sum(self._half_kappa_k2, u_hat)
         if self.coupling is not None:
             mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
-            product = (u_hat.conj() * mixed).real * self.grid.k2 * self.grid.multiplicity
-            gradient += float(product.sum()) / (2 * self.grid.cells)
+            half_k2 = (0.5 * self.grid.k2 * self.grid.multiplicity).expand(u_hat.shape)
+            gradient += self.grid.mode_sum(half_k2.contiguous(), u_hat, mixed)
         magnitude = float(at.magnitude) * unit
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
         return Energy(float(at.density) * unit, gradient * unit, rounding)
+
+    def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
+        """v̂ ↦ the derivative of the force of `evaluate` along v̂: (∂²f/∂u² v − S v)^ and κ terms."""
+        u = self.grid.inverse(u_hat)
+        curvature = self._curvature(u)
+
+        def along(v_hat: Tensor) -> Tensor:
+            v = self.grid.inverse(v_hat)
+            if len(v) == 1:
+                v.mul_(curvature[0])
+            else:
+                v = torch.einsum("ij...,j...->i...", curvature, v)
+            change = self.grid.transform(v)
+            return change if self.coupling is None else change.add_(self._mixed(v_hat))
+
+        return along
 
     def stabilised(self, u: Float[Tensor, "field *space"]) -> "GradientFlow":
         """The same equations with S fitted to the states in `u`.
@@ -172,6 +186,10 @@ class GradientFlow:
             for row, field in zip(rows, self.fields, strict=True)
         ]
         stabiliser = tuple(_power_of_two_above(bound / 2) for bound in bounds)
+        return self.with_stabiliser(stabiliser)
+
+    def with_stabiliser(self, stabiliser: tuple[float, ...]) -> "GradientFlow":
+        """The same equations with another S."""
         return self if stabiliser == self.stabiliser else replace(self, stabiliser=stabiliser)
 
     @cached_property
@@ -204,9 +222,24 @@ class GradientFlow:
         good = coupling.shape == (count, count) and bool(torch.equal(coupling, coupling.mT))
         if not good or not bool((torch.linalg.eigvalsh(self._kappa) > 0).all()):
             raise ValueError(
-                f"`coupling` must be a symmetric matrix of {count} × {count} that leaves κ "
-                f"positive definite with the fields' own on its diagonal; it is {coupling.tolist()}."
+                f"`coupling` must be a symmetric matrix of {count} × {count} that leaves κ, with "
+                f"the fields' own on its diagonal, positive definite; it is {coupling.tolist()}."
             )
+
+    def _mixed(self, u_hat: Tensor) -> Tensor:
+        """Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ."""
+        rest = self._kappa - torch.diag(self._kappa.abs().sum(1))
+        mixed = torch.einsum("ij,j...->i...", rest.to(u_hat.dtype), u_hat)
+        return mixed.mul_(self.grid.coefficients(self.grid.k2))
+
+    def _curvature(self, u: Tensor) -> Float[Tensor, "field field *space"]:
+        """∂²f/∂uᵢ∂uⱼ − Sᵢδᵢⱼ on every cell."""
+        cells = u.view(len(u), -1)
+        parts = cells.split(CELLS_PER_CALL if u.is_cpu else cells.shape[1], dim=1)
+        each = map if self.grid.workers is None else self.grid.workers.map
+        found = torch.cat(list(each(lambda part: hessian(self.f, part.T), parts)))
+        found -= torch.diag(self._stabilisers).to(found)
+        return found.movedim(0, -1).reshape(len(u), *u.shape).contiguous()
 
     def _forces(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """∂f/∂uᵢ − Sᵢuᵢ, in the place of `u`; Σf and Σ|f|."""

@@ -17,8 +17,8 @@ from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl
-from phasefield.files import open_history
 from phasefield.expression import double_well
+from phasefield.files import open_history
 from phasefield.free_energies import load_energy, require_admissible
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei

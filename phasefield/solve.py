@@ -89,7 +89,8 @@ def solve(
     Args:
         model: the equations.
         u0: fields at t = 0.
-        times: increasing output times; each is met exactly and recorded, as is t = 0.
+        times: increasing output times; each is met exactly and recorded, as is t = 0. If the
+            fields come to rest before (see `StepControl.steady`), that moment is the last recorded.
         phases: names the phases whose shares are observed.
         control: how steps are chosen.
         recorder: keeps fields and observations; in memory if None.
@@ -112,7 +113,7 @@ def solve(
             recorder.append(record)
         began -= record.wall_s
         for time in times:
-            if time > record.state.time:
+            if time > record.state.time and not stepper.is_steady(record.state):
                 state, observations = _advance(
                     stepper, record.state, time, model, phases, observers
                 )
@@ -131,7 +132,7 @@ def _advance(
     observers: Sequence[Observer],
 ) -> tuple[State, tuple[Observation, ...]]:
     observations = []
-    while state.time < until:
+    while state.time < until and not stepper.is_steady(state):
         state = stepper.advance(state, until)
         observations.append(observe(model.grid, state, phases))
         for observer in observers:

@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from phasefield.adaptive import StepControl, Stepper, StepTooSmall
-from phasefield.expression import double_well
+from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
-from phasefield.integrators import INTEGRATORS, Attempt, Evaluation, Integrator, etdrk4, sbdf2
+from phasefield.integrators import (
+    INTEGRATORS,
+    Attempt,
+    Evaluation,
+    Integrator,
+    etdrk4,
+    sbdf2,
+    semi_implicit_euler,
+)
 from phasefield.models import GradientFlow, OrderField
 from phasefield.observe import AboveThreshold
 from phasefield.solve import InMemory, solve
@@ -26,6 +34,9 @@ def model():
 def u0(model):
     x = model.grid.cell_centres()[0]
     return (0.5 + 0.02 * torch.cos(2 * math.pi * x / 48) + 0.03 * torch.sin(math.pi * x / 8))[None]
+
+
+STEEP = Expression("50*(u - 0.3)**2*(0.7 - u)**2*(1 + 300*u**6)", ("u",))
 
 
 def at(model, u0, time, **control):
@@ -130,7 +141,7 @@ def test_evaluations_are_counted_and_n_belongs_to_a_stabiliser_that_changed(inte
 
     field = OrderField("c", True, 5.0, 2.0)
     model = GradientFlow(Grid((48,), 1.0), Counted(), (field,))
-    state = at(model, u0, 400.0, integrator=integrator).state
+    state = at(model, u0, 400.0, integrator=integrator, large_steps=None).state
     assert state.evaluations == calls
     assert state.stabiliser != model.stabilised(u0).stabiliser
     fitted = replace(model, stabiliser=state.stabiliser)
@@ -141,10 +152,63 @@ def test_evaluations_are_counted_and_n_belongs_to_a_stabiliser_that_changed(inte
         assert state.u_old is None
 
 
-@pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step"])
+def test_slow_coarsening_hands_over_to_long_implicit_steps_and_ends_the_same():
+    """Two droplets of different size in one dimension exchange matter through the tails alone."""
+    grid = Grid((128,), 1.0)
+    x = grid.cell_centres()[0]
+    walls = [(30.0, 1), (48.0, -1), (70.0, 1), (84.0, -1)]
+    u0 = 0.3 + 0.2 * sum(sign * (1 + torch.tanh((x - at) / 2)) for at, sign in walls)
+    field = OrderField("c", True, 5.0, 2.0)
+    model = GradientFlow(grid, double_well(5.0, 0.3, 0.7), (field,))
+    explicit = at(model, u0[None], 300.0, tolerance=1e-5, large_steps=None)
+    both = at(model, u0[None], 300.0, tolerance=1e-5)
+    print(explicit.state.evaluations, both.state.evaluations, explicit.state.dt, both.state.dt, both.state.handover)
+    assert both.state.handover.large
+    assert both.state.evaluations < explicit.state.evaluations / 2
+    assert both.state.energy.total == pytest.approx(explicit.state.energy.total, rel=1e-6)
+    torch.testing.assert_close(both.u, explicit.u, rtol=0, atol=1e-4)
+
+
+def test_a_run_that_has_come_to_rest_ends_before_its_time(model, u0):
+    memory = InMemory()
+    control = StepControl(steady=1e-7)
+    times = [1.0, 1e9, 2e9]
+    solution = solve(model, u0, times, AboveThreshold(0.5), control=control, recorder=memory)
+    assert solution.state.speed <= 1e-7
+    assert solution.time < 1e9
+    assert [record.state.time for record in memory.records] == [0.0, 1.0, solution.time]
+    again = solve(model, u0, times, AboveThreshold(0.5), control=control, recorder=memory)
+    assert again.state is solution.state
+    fitted = model.with_stabiliser(solution.state.stabiliser)
+    change = fitted.linear * solution.state.u_hat + fitted.weight * solution.state.force_hat
+    assert float(model.grid.inverse(change).abs().max()) == pytest.approx(solution.state.speed)
+
+
+def test_fixed_steps_are_all_alike_but_for_the_last_before_an_output(model, u0):
+    memory = InMemory()
+    control = StepControl(fixed_step=0.03, integrator=sbdf2)
+    solve(model, u0, [1.0, 2.0], AboveThreshold(0.5), control=control, recorder=memory)
+    times = [o.time for record in memory.records for o in record.observations]
+    steps = [b - a for a, b in pairwise(times)]
+    assert sum(step == pytest.approx(0.03) for step in steps) >= len(steps) - 4
+    assert max(steps) < 0.0301
+
+
+def test_a_fixed_step_that_is_too_long_is_an_error_that_says_so(model, u0):
+    control = StepControl(fixed_step=200.0, integrator=semi_implicit_euler)
+    with pytest.raises(StepTooSmall, match="the fixed step 200 is not acceptable"):
+        solve(replace(model, f=STEEP), u0, [1e4], AboveThreshold(0.5), control=control)
+
+
+@pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step", "fixed_step"])
 def test_a_control_that_is_not_positive_is_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must be finite and positive"):
         StepControl(**{name: 0.0})
+
+
+def test_a_speed_of_rest_that_is_negative_is_refused():
+    with pytest.raises(ValueError, match="`steady` must not be negative"):
+        StepControl(steady=-1.0)
 
 
 def test_a_largest_step_below_the_smallest_is_refused():

@@ -1,0 +1,163 @@
+"""Fully implicit steps, as long as accuracy allows: for what coarsens slowly or comes to rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phasefield.grid import Grid
+from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Problem, Step
+
+NEWTON_STEPS = 8
+"""Most corrections of one step."""
+
+CONVERGED = 1e-6
+"""A step is solved once a correction changes no field by more than this: the error that is left is
+smaller still, for Newton's iteration converges fast."""
+
+KRYLOV_STEPS = 200
+"""Most iterations for one correction."""
+
+FORCING = 1e-3
+"""Residual of a linear system, relative to its right-hand side."""
+
+
+@runtime_checkable
+class Flow(Problem, Protocol):
+    """L û + W F = −R(k) δF/δu with a symmetric second derivative."""
+
+    @property
+    def rate(self) -> Float[Tensor, "field *k"]: ...
+
+    def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]: ...
+
+
+class NotConverged(Exception):
+    """Newton's or Krylov's iteration came to no end: the step is too long."""
+
+
+def _implicit_bdf2(problem: Flow, dt: float) -> Step:
+    grid, linear, weight = problem.grid, problem.linear, problem.weight
+    turned, forced = dt / 2 * linear, dt / 2 * weight
+
+    def step(at: Point) -> Attempt:
+        two = at.u_old is not None
+        ratio = dt / at.elapsed if two else 0.0
+        lead = (1 + 2 * ratio) / (1 + ratio)
+        start = at.u_hat.clone()
+        past = (1 + ratio) * at.u_hat
+        if at.u_old is not None:
+            past.sub_(at.u_old, alpha=ratio**2 / (1 + ratio))
+            start.add_(at.u_hat, alpha=ratio).sub_(at.u_old, alpha=ratio)
+        system = _System(problem, dt, lead, past, at.time + dt)
+        try:
+            new, end, evaluations = system.solve(start)
+        except NotConverged:
+            wrong = torch.full_like(start, torch.nan)
+            nothing = torch.tensor(torch.nan, dtype=torch.float64)
+            return Attempt(start, Evaluation(wrong, nothing, nothing), lambda: wrong, system.work)
+
+        def error() -> Tensor:
+            """The difference to the trapezoidal rule, filtered by (lead − dt L)⁻¹."""
+            by = 1 / (lead - dt * linear)
+            one, slope, pull = map(grid.coefficients, (by, by * turned, by * forced))
+            return grid.combine(
+                (one, 1.0, new), (one, -1.0, at.u_hat), (slope, -1.0, new), (slope, -1.0, at.u_hat),
+                (pull, -1.0, end.force_hat), (pull, -1.0, at.force_hat),
+            )  # fmt: skip
+
+        return Attempt(new, end, error, evaluations)
+
+    return step
+
+
+implicit_bdf2 = Integrator("implicit_bdf2", _implicit_bdf2, 2, 3, two_steps=True)
+"""Two-step backward differentiation with everything at t + dt, by Newton and conjugate gradients.
+
+With ω = dt/dt₋, (1+2ω)/(1+ω) û' − (1+ω) û + ω²/(1+ω) û₋ = dt [L û' + W F(û')]. Divided by dt R(k)
+the derivative is symmetric: lead/(dt R) + κk² + ∂²f/∂u²; it is positive definite unless dt exceeds
+the time in which something grows, and then the step is refused. The part that is diagonal in k
+preconditions it (Nocedal & Wright 2006, doi:10.1007/978-0-387-40065-5, ch. 5 and 7). The first step
+is implicit Euler. One product with the derivative costs two transforms, as one evaluation does, and
+counts as one."""
+
+
+@dataclass(eq=False)
+class _System:
+    """lead û − dt [L û + W F(û)] = past."""
+
+    problem: Flow
+    dt: float
+    lead: float
+    past: Tensor
+    time: float
+    work: int = 0
+
+    def __post_init__(self) -> None:
+        rate = self.problem.rate
+        moves = rate > 0
+        inertia = torch.where(moves, 1 / (self.dt * torch.where(moves, rate, 1.0)), 0.0)
+        stiffness = torch.where(moves, -self.problem.linear / torch.where(moves, rate, 1.0), 1.0)
+        diagonal = self.lead * inertia + stiffness
+        grid = self.grid
+        self._inertia, self._stiffness, self._diagonal, self._inverse, self._moves = map(
+            grid.coefficients, (inertia, stiffness, diagonal, moves / diagonal, moves.double())
+        )
+        self._weight = grid.multiplicity.expand(rate.shape).contiguous()
+
+    @property
+    def grid(self) -> Grid:
+        """Of the problem."""
+        return self.problem.grid
+
+    def solve(self, u_hat: Tensor) -> tuple[Tensor, Evaluation, int]:
+        """The solution next to `u_hat`, its evaluation and the work done."""
+        before = torch.inf
+        for _ in range(NEWTON_STEPS):
+            found = self._evaluate(u_hat)
+            residual = self._residual(u_hat, found.force_hat)
+            change = self._correction(self.problem.tangent(u_hat), residual)
+            u_hat = u_hat + change
+            size = self.grid.largest(self.grid.inverse(change))
+            if not size < before:
+                raise NotConverged
+            if size <= CONVERGED:
+                return u_hat, self._evaluate(u_hat), self.work
+            before = size
+        raise NotConverged
+
+    def _evaluate(self, u_hat: Tensor) -> Evaluation:
+        self.work += 1
+        return self.problem.evaluate(u_hat, self.time)
+
+    def _residual(self, u_hat: Tensor, force_hat: Tensor) -> Tensor:
+        return self.grid.combine(
+            (self._inertia, 1.0, self.past), (self._inertia, -self.lead, u_hat),
+            (self._stiffness, -1.0, u_hat), (self._moves, -1.0, force_hat),
+        )  # fmt: skip
+
+    def _correction(self, tangent: Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
+        """x of (diagonal + tangent) x = b, by preconditioned conjugate gradients."""
+        grid, weight = self.grid, self._weight
+        x, r = torch.zeros_like(b), b
+        z = grid.combine((self._inverse, 1.0, r))
+        p, rz = z, grid.mode_sum(weight, r, z)
+        enough = FORCING**2 * rz
+        for _ in range(KRYLOV_STEPS):
+            if not rz > enough:
+                return x
+            a = grid.combine((self._diagonal, 1.0, p), (self._moves, 1.0, tangent(p)))
+            self.work += 1
+            curvature = grid.mode_sum(weight, p, a)
+            if not curvature > 0:
+                raise NotConverged
+            length = rz / curvature
+            x.add_(p, alpha=length)
+            r = r.sub_(a, alpha=length)
+            z = grid.combine((self._inverse, 1.0, r))
+            rz, before = grid.mode_sum(weight, r, z), rz
+            p = z.add_(p, alpha=rz / before)
+        raise NotConverged

@@ -1,0 +1,62 @@
+"""Fused passes: equal to plain torch, whatever the type, the parts and the threads."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from phasefield import fused
+
+KINDS = [torch.complex128, torch.complex64, torch.float64, torch.float32]
+
+
+def random(count, dtype, seed):
+    return torch.randn(count, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("count", [1, 2 * fused.PART + 17])
+def test_a_combination_is_the_sum_of_its_terms(dtype, count):
+    real = torch.empty(0, dtype=dtype).real.dtype
+    terms = [(random(count, real, i), (-1.7) ** i, random(count, dtype, 9 + i)) for i in range(4)]
+    expected = sum(c * s * x for c, s, x in terms)
+    found = fused.combine(terms)
+    assert found.dtype == dtype
+    tolerance = 1e-13 if real == torch.float64 else 1e-4
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    with ThreadPoolExecutor(3) as workers:
+        assert torch.equal(fused.combine(terms, workers), found)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_a_product_summed_over_modes_is_weighted_and_the_same_with_threads(dtype):
+    count = 2 * fused.PART + 5
+    x, weight = random(count, dtype, 1), random(count, torch.float64, 2)
+    y = random(count, dtype, 3)
+    expected = float((weight * (x.conj() * y).real.double()).sum())
+    found = fused.dot(weight, x, y)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    with ThreadPoolExecutor(3) as workers:
+        assert torch.equal(fused.dot(weight, x, y, workers), found)
+
+
+def test_the_largest_entry_is_found_and_nan_is_not_lost():
+    x = random(fused.PART + 9, torch.float64, 4)
+    x[-1] = -9.0
+    assert float(fused.largest(x)) == 9.0
+    x[3] = math.nan
+    assert math.isnan(float(fused.largest(x)))
+    x[3] = math.inf
+    assert math.isnan(float(fused.largest(x)))
+
+
+def test_without_numba_torch_gives_the_same_numbers(monkeypatch):
+    x, y = (random(70_000, torch.complex128, i) for i in (1, 2))
+    c = random(70_000, torch.float64, 3)
+    terms = [(c, 2.0, x), (c, -0.5, y)]
+    compiled = fused.combine(terms), fused.dot(c, x, y), fused.largest(c)
+    monkeypatch.setattr(fused, "kernels", None)
+    plain = fused.combine(terms), fused.dot(c, x, y), fused.largest(c)
+    for one, other in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
