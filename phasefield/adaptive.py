@@ -29,6 +29,10 @@ LARGE_STEP_SHARE = 0.1
 """Of the tolerance, for large steps: their error is the estimate itself, while an exponential step
 of fourth order errs far less than its estimate of third order."""
 
+LARGEST_CHANGE = 0.1
+"""Where `steady` has the speed of the fields measured, a step grows only while they would change
+by less in it."""
+
 SLIVER = 1e-12
 """Relative slack within which a step ends exactly at the time asked for."""
 
@@ -202,6 +206,8 @@ class Stepper:
                 time = until if until - state.time <= dt * (1 + SLIVER) else state.time + dt
                 easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order
                 grows = easy and dt == state.dt and self._control.fixed_step is None
+                # Far longer explicit steps than this hover about a state of rest.
+                grows = grows and not 2 * dt * state.speed > LARGEST_CHANGE
                 taken = self._taken(state, attempt, energy, dt, time)
                 return self._accepted(replace(taken, dt=2 * dt if grows else state.dt))
             state = self._refused(state, dt, error, precise)
@@ -266,9 +272,9 @@ class Stepper:
             rejected_by_error=state.rejected_by_error + (not precise),
             rejected_by_energy=state.rejected_by_energy + precise,
         )
-        if state.handover.large and shorter <= state.handover.other_dt:
-            back = state.handover.back(state.time, state.evaluations)
-            state = replace(state, handover=back, dt=back.dt)
+        turn = state.handover.refused(state.time, state.evaluations, shorter)
+        if turn.large != state.handover.large:
+            state = replace(state, handover=turn, dt=turn.dt)
         return self._measured(state)
 
     def _measured(self, state: State) -> State:

@@ -8,8 +8,11 @@ WINDOW = 32
 TRIAL = 8
 """Accepted implicit steps over which theirs is."""
 
-LONGEST_WAIT = 64
+LONGEST_WAIT = 8
 """Most windows between two trials that failed."""
+
+HOPELESS = 8.0
+"""A trial ends at once if an implicit step must be shorter than the explicit one by this factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +48,10 @@ class Handover:
     def accepted(self, time: float, work: int, dt: float) -> "Handover":
         """After an accepted step: perhaps the other integrator's turn."""
         now = replace(self, steps=self.steps + 1)
-        if now.steps < (TRIAL if self.large else WINDOW):
-            return now
         pace = (time - self.time) / max(work - self.work, 1)
+        if now.steps < (TRIAL if self.large else WINDOW):
+            slow = self.large and now.steps >= TRIAL // 2 and pace < self.other_pace / 4
+            return now.back(time, work) if slow else now
         window = replace(now, steps=0, time=time, work=work, dt=dt)
         if self.large:
             return window if pace >= self.other_pace else window.back(time, work)
@@ -56,6 +60,10 @@ class Handover:
         if self.wait > 0:
             return replace(window, wait=self.wait - 1)
         return replace(window, large=True, dt=2 * dt, other_dt=dt, other_pace=pace)
+
+    def refused(self, time: float, work: int, dt: float) -> "Handover":
+        """After a step that must be repeated with dt."""
+        return self.back(time, work) if self.large and dt * HOPELESS < self.other_dt else self
 
     def back(self, time: float, work: int) -> "Handover":
         """To explicit steps, for at least `patience` windows."""

@@ -48,9 +48,7 @@ def combine_real(
 
 @compiled
 @no_type_check
-def dot_complex(
-    weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int
-) -> float:
+def dot_complex(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int) -> float:
     """Σ weight Re(x̄ y), x and y as pairs."""
     total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
