@@ -3,8 +3,9 @@
 import logging
 import math
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -48,7 +49,13 @@ class Model(Problem, Protocol):
     """A problem with a free energy and a stabiliser S, which moves a part of F into L."""
 
     @property
+    def fields(self) -> Sequence[Any]: ...
+
+    @property
     def stabiliser(self) -> tuple[float, ...]: ...
+
+    @property
+    def fluctuates(self) -> bool: ...
 
     def energy(self, u_hat: Tensor, at: Evaluation) -> Energy: ...
 
@@ -137,7 +144,7 @@ class State:
     u_old: Tensor | None = None
     force_old: Tensor | None = None
     elapsed: float = math.nan
-    handover: Handover = Handover()
+    handover: Handover = field(default_factory=Handover)
     speed: float = math.nan
     steps: int = 0
     rejected_by_error: int = 0
@@ -149,18 +156,25 @@ class State:
     def point(self) -> Point:
         """Where the next step starts."""
         return Point(
-            self.time, self.u_hat, self.force_hat, self.u_old, self.force_old, self.elapsed
-        )
+            self.time, self.u_hat, self.force_hat, self.u_old, self.force_old, self.elapsed,
+            self.steps,
+        )  # fmt: skip
 
 
 class Stepper:
     """Advances a `State` of `model`; holds nothing but caches of coefficients."""
 
     def __init__(self, model: Model, control: StepControl) -> None:
+        if model.fluctuates and (control.fixed_step is None or not control.integrator.fluctuates):
+            raise ValueError(
+                "`noise` needs a `fixed_step` and the integrator exponential_euler: no error "
+                f"estimate holds for it; they are {control.fixed_step} and "
+                f"{control.integrator.name}."
+            )
         self._control = control
         self._model = self._fitted = model
         large = control.large_steps if control.fixed_step is None else None
-        self._large = large if isinstance(model, Flow) else None
+        self._large = large if isinstance(model, Flow) and model.symmetric else None
         self._cache: OrderedDict[tuple[str, tuple[float, ...], float], Step] = OrderedDict()
 
     def start(self, u: Float[Tensor, "field *space"]) -> State:
@@ -175,6 +189,18 @@ class Stepper:
             dt=self._control.begin,
             stabiliser=model.stabiliser,
             energy=model.energy(u_hat, found),
+        )
+
+    def changed(self, state: State, u: Float[Tensor, "field *space"]) -> State:
+        """The state at the same time with other fields, put in by hand; counts go on."""
+        new = self.start(u)
+        return replace(
+            new,
+            time=state.time,
+            steps=state.steps,
+            rejected_by_error=state.rejected_by_error,
+            rejected_by_energy=state.rejected_by_energy,
+            evaluations=state.evaluations + new.evaluations,
         )
 
     def is_steady(self, state: State) -> bool:
@@ -202,6 +228,7 @@ class Stepper:
             precise = error <= self._control.tolerance  # false for NaN
             energy = self._model.energy(attempt.u_hat, attempt.end)
             rises = energy.total > state.energy.total + energy.rounding
+            rises = rises and not self._model.fluctuates
             if precise and not rises:
                 time = until if until - state.time <= dt * (1 + SLIVER) else state.time + dt
                 easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-import numpy as np
 import sympy
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phasefield.formula import FUNCTIONS, define, parse, source
+from phasefield.formula import FUNCTIONS, function, parse
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,14 @@ class Expression:
 
         It puts ∂f/∂uᵢ − sᵢuᵢ in the place of uᵢ and returns Σf and Σ|f|.
         """
-        from phasefield.kernels import compiled_anew
+        from phasefield.kernels import sweep
 
-        assignments, (value, *slopes) = source((self._value, *self._slopes))
-        names = [str(symbol) for symbol in self._symbols]
-        lines = [
-            "total, size = 0.0, 0.0",
-            "for i in range(uintp(start), uintp(stop)):",
-            *(f"    {name} = u[{j}, i]" for j, name in enumerate(names)),
-            *(f"    {line}" for line in assignments),
-            f"    value = {value}",
-            "    total += value",
-            "    size += abs(value)",
-            *(
-                f"    u[{j}, i] = {slope} - s[{j}] * {name}"
-                for j, (slope, name) in enumerate(zip(slopes, names, strict=True))
-            ),
-            "return total, size",
-        ]
-        library = {name: getattr(math, name) for name in FUNCTIONS} | {"uintp": np.uintp}
-        return compiled_anew(define("sweep", ("u", "s", "start", "stop"), lines, library))
+        u: Any = sympy.IndexedBase("u")
+        i: Any = sympy.Idx("i")
+        here = {symbol: u[j, i] for j, symbol in enumerate(self._symbols)}
+        expressions = [e.xreplace(here) for e in (self._value, *self._slopes)]
+        library = {name: getattr(math, name) for name in FUNCTIONS}
+        return sweep(function((u, i), expressions, library), len(self.fields))
 
     @cached_property
     def _symbols(self) -> tuple[sympy.Symbol, ...]:
@@ -122,19 +109,17 @@ def double_well(height: float, low: float, high: float, name: str = "u") -> Expr
 
 
 def _call(
-    expressions: tuple[sympy.Expr, ...], symbols: Sequence[sympy.Symbol], eta: Tensor
+    expressions: tuple[sympy.Expr, ...], symbols: tuple[sympy.Symbol, ...], eta: Tensor
 ) -> list[Tensor]:
-    values = _compiled(expressions, tuple(map(str, symbols)))(*eta.unbind(-1))
+    values = _compiled(expressions, symbols)(*eta.unbind(-1))
     return [_filling(value, eta) for value in values]
 
 
 @cache
 def _compiled(
-    expressions: tuple[sympy.Expr, ...], names: tuple[str, ...]
-) -> Callable[..., tuple[Any, ...]]:
-    assignments, results = source(expressions)
-    lines = [*assignments, f"return ({', '.join(results)},)"]
-    return define("evaluate", names, lines, {name: getattr(torch, name) for name in FUNCTIONS})
+    expressions: tuple[sympy.Expr, ...], symbols: tuple[sympy.Symbol, ...]
+) -> Callable[..., Sequence[Any]]:
+    return function(symbols, expressions, {name: getattr(torch, name) for name in FUNCTIONS})
 
 
 def _filling(value: Tensor | float, eta: Tensor) -> Tensor:

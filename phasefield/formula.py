@@ -3,7 +3,6 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import sympy
@@ -55,31 +54,25 @@ def _read(node: ast.expr, known: Mapping[str, Any]) -> sympy.Expr:
     )
 
 
-@cache
-def source(expressions: tuple[sympy.Expr, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Assignments of what several expressions share, and then the expressions, as Python."""
-    printer = _Printer()
-    symbols = sympy.numbered_symbols("shared_")
-    shared, left = sympy.cse(expressions, symbols)
-    assignments = tuple(f"{name} = {printer.doprint(value)}" for name, value in shared)
-    return assignments, tuple(str(printer.doprint(value)) for value in left)
+def function(
+    arguments: Sequence[sympy.Basic],
+    expressions: Sequence[sympy.Basic],
+    library: Mapping[str, Callable],
+) -> Callable[..., Sequence[Any]]:
+    """All expressions as one Python function; what they share is calculated once.
 
-
-def define(
-    name: str, arguments: Sequence[str], lines: Sequence[str], using: Mapping[str, Any]
-) -> Callable[..., Any]:
-    """A Python function of the given body, all of which this package has written itself."""
-    body = "\n    ".join(lines)
-    scope: dict[str, Any] = dict(using)
-    exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
-    return scope[name]
+    Args:
+        arguments: symbols.
+        expressions: of these symbols.
+        library: what `FUNCTIONS` are called in the code.
+    """
+    floats = tuple(sympy.Float(e) if e.is_number else e for e in expressions)
+    printer = _Printer({"fully_qualified_modules": False})
+    return sympy.lambdify(arguments, floats, modules=[dict(library)], printer=printer, cse=True)
 
 
 class _Printer(PythonCodePrinter):
     """Integer powers as products; functions by their bare names."""
-
-    def __init__(self) -> None:
-        super().__init__({"fully_qualified_modules": False})
 
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False, sqrt: str = "") -> str:  # noqa: ARG002
         base, power = expr.as_base_exp()

@@ -32,6 +32,9 @@ class Flow(Problem, Protocol):
     @property
     def rate(self) -> Float[Tensor, "field *k"]: ...
 
+    @property
+    def symmetric(self) -> bool: ...
+
     def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]: ...
 
 

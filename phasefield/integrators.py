@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -36,6 +36,13 @@ class Problem(Protocol):
     def evaluate(self, u_hat: Tensor, time: float) -> Evaluation: ...
 
 
+@runtime_checkable
+class Fluctuating(Problem, Protocol):
+    """A problem with noise: what a step of length dt adds to û, by the index of the step."""
+
+    def fluctuation(self, dt: float) -> Callable[[int], Tensor] | None: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Point:
     """Where a step starts.
@@ -47,6 +54,7 @@ class Point:
         u_old: û before the last step, for integrators of two steps; None before the first step.
         force_old: F there.
         elapsed: length of the last step.
+        index: of the step that starts here.
     """
 
     time: float
@@ -55,6 +63,7 @@ class Point:
     u_old: Tensor | None = None
     force_old: Tensor | None = None
     elapsed: float = math.nan
+    index: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +96,15 @@ class Integrator:
         order: of convergence.
         error_order: halving dt divides the error estimate by 2 to this power.
         two_steps: whether it needs the point before.
+        fluctuates: whether it adds the noise of a problem that has some.
     """
 
     name: str
-    prepare: Callable[[Problem, float], Step]
+    prepare: Callable[[Any, float], Step]
     order: int
     error_order: int
     two_steps: bool = False
+    fluctuates: bool = False
 
 
 def _semi_implicit_euler(problem: Problem, dt: float) -> Step:
@@ -152,6 +163,26 @@ def _sbdf2(problem: Problem, dt: float) -> Step:
             )  # fmt: skip
 
         return Attempt(new, end, error, 1)
+
+    return step
+
+
+def _exponential_euler(problem: Problem, dt: float) -> Step:
+    grid = problem.grid
+    phi0, phi1, phi2, _ = phi_functions(dt * problem.linear)
+    decay, one, two = (
+        grid.coefficients(c) for c in (phi0, dt * phi1 * problem.weight, dt * phi2 * problem.weight)
+    )
+    kick = problem.fluctuation(dt) if isinstance(problem, Fluctuating) else None
+
+    def step(at: Point) -> Attempt:
+        new = grid.combine((decay, 1.0, at.u_hat), (one, 1.0, at.force_hat))
+        if kick is not None:
+            new += kick(at.index)
+        end = problem.evaluate(new, at.time + dt)
+        return Attempt(
+            new, end, lambda: grid.combine((two, 1.0, end.force_hat), (two, -1.0, at.force_hat)), 1
+        )
 
     return step
 
@@ -215,6 +246,12 @@ With N = W F and ω = dt/dt₋, (1+2ω)/(1+ω) û' − (1+ω) û + ω²/(1+ω) �
 (Ascher, Ruuth & Wetton 1995, doi:10.1137/0732037; variable steps: Wang & Ruuth 2008). The error
 estimate is the difference to the trapezoidal rule, filtered likewise."""
 
+exponential_euler = Integrator("exponential_euler", _exponential_euler, 1, 2, fluctuates=True)
+"""û' = φ₀û + dt φ₁N(û) (Cox & Matthews 2002, doi:10.1006/jcph.2002.6995, eq. 4).
+
+The error estimate is dt φ₂[N(û') − N(û)]. Noise is that of the linear part, integrated exactly over
+the step (an Ornstein–Uhlenbeck process in every mode)."""
+
 etdrk2 = Integrator("etdrk2", _etdrk2, 2, 2)
 """Exponential Runge–Kutta: a = φ₀û + dt φ₁N(û), û' = a + dt φ₂[N(a) − N(û)].
 
@@ -226,7 +263,9 @@ etdrk4 = Integrator("etdrk4", _etdrk4, 4, 4)
 The third-order estimate replaces the last stage by the first of the next step, as Whalen, Brio &
 Moloney (2015, doi:10.1016/j.jcp.2014.09.038) do: it costs no evaluation."""
 
-INTEGRATORS = {each.name: each for each in (semi_implicit_euler, sbdf2, etdrk2, etdrk4)}
+INTEGRATORS = {
+    each.name: each for each in (semi_implicit_euler, sbdf2, exponential_euler, etdrk2, etdrk4)
+}
 
 
 def phi_functions(z: Float[Tensor, "*k"]) -> tuple[Float[Tensor, "*k"], ...]:

@@ -1,6 +1,7 @@
 """Passes over fields, compiled: entries `start` to `stop` of flat arrays, without the GIL."""
 
 import math
+from collections.abc import Callable
 from typing import no_type_check
 
 import numba
@@ -76,3 +77,27 @@ def largest(x: np.ndarray, start: int, stop: int) -> float:
         most = max(most, size)
         wrong += not size < math.inf
     return math.nan if wrong else most
+
+
+def sweep(point: Callable, fields: int) -> Callable[..., tuple[float, float]]:
+    """A pass over u [field, cell] that puts ∂f/∂uⱼ − sⱼuⱼ in the place of uⱼ.
+
+    Args:
+        point: (u, i) ↦ f and all ∂f/∂uⱼ in cell i, which numba can compile.
+        fields: how many uⱼ there are.
+    """
+    evaluate = compiled_anew(point)
+
+    @compiled_anew
+    @no_type_check
+    def pass_over(u: np.ndarray, s: np.ndarray, start: int, stop: int) -> tuple[float, float]:
+        total, size = 0.0, 0.0
+        for i in range(np.uintp(start), np.uintp(stop)):
+            found = evaluate(u, i)
+            total += found[0]
+            size += abs(found[0])
+            for j in range(fields):
+                u[j, i] = found[1 + j] - s[j] * u[j, i]
+        return total, size
+
+    return pass_over

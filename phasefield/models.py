@@ -13,8 +13,10 @@ from torch import Tensor
 from idnn.checks import require_finite, require_positive
 from idnn.free_energy import FreeEnergy, hessian, value_and_potential
 from phasefield import fused
+from phasefield.derivatives import divergence, gradient
 from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
+from phasefield.noise import Noise
 
 CELLS_PER_CALL = 4096
 """Cells handed to the free energy at once on a CPU, so that its temporaries stay in the cache."""
@@ -83,6 +85,10 @@ class GradientFlow:
         coupling: κᵢⱼ of different fields, eV·nm²/site: a symmetric matrix whose diagonal is not
             used. Not given: none.
         site_volume: Ω, nm³ per site.
+        mobility: M(u)/M on every cell from the fields there [field, cell], for conserved fields:
+            ∂u/∂t = ∇·M(u)∇(δF/δu). The linear part keeps M, which must be at least half of the
+            largest M(u). Not given: 1.
+        noise: thermal noise; not with a `mobility`.
         stabiliser: Sᵢ, eV/site, one per field.
     """
 
@@ -91,6 +97,8 @@ class GradientFlow:
     fields: tuple[OrderField, ...]
     site_volume: float = 1.0
     coupling: Float[Tensor, "field field"] | None = None
+    mobility: Callable[[Tensor], Tensor] | None = None
+    noise: Noise | None = None
     stabiliser: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,6 +112,10 @@ class GradientFlow:
             )
         if self.coupling is not None:
             self._check_coupling(self.coupling)
+        if self.noise is not None and self.mobility is not None:
+            raise ValueError(
+                "`noise` of a `mobility` that depends on the fields is not known here."
+            )
 
     @property
     def linear(self) -> Float[Tensor, "field *k"]:
@@ -127,10 +139,14 @@ class GradientFlow:
 
     def evaluate(self, u_hat: Tensor, time: float = 0.0) -> Evaluation:  # noqa: ARG002
         """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u on the cells."""
-        force, density, magnitude = self._forces(self.grid.inverse(u_hat))
+        u = self.grid.inverse(u_hat)
+        factor = None if self.mobility is None else self.mobility(u.view(len(u), -1)).view_as(u[0])
+        force, density, magnitude = self._forces(u)
         force_hat = self.grid.transform(force)
         if self.coupling is not None:
             force_hat += self._mixed(u_hat)
+        if factor is not None:
+            self._turn_into_transport(force_hat, u_hat, factor)
         return Evaluation(force_hat, density, magnitude)
 
     def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
@@ -148,6 +164,11 @@ class GradientFlow:
         magnitude = float(at.magnitude) * unit
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
         return Energy(float(at.density) * unit, gradient * unit, rounding)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the force changes along v by a symmetric ∂²F/∂u² v, as implicit steps ask for."""
+        return self.mobility is None and self.noise is None
 
     def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
         """v̂ ↦ the derivative of the force of `evaluate` along v̂: (∂²f/∂u² v − S v)^ and κ terms."""
@@ -185,6 +206,13 @@ class GradientFlow:
             row if field.conserved else ordering
             for row, field in zip(rows, self.fields, strict=True)
         ]
+        if self.mobility is not None:
+            most = float(self.mobility(cells[:, ::stride]).max())
+            if not most <= 2:
+                raise ValueError(
+                    f"`mobility` M(u)/M must not exceed 2, for the linear part to outweigh it; it "
+                    f"is {most:g}: raise M of the fields and lower the factor likewise."
+                )
         stabiliser = tuple(_power_of_two_above(bound / 2) for bound in bounds)
         return self.with_stabiliser(stabiliser)
 
@@ -225,6 +253,33 @@ class GradientFlow:
                 f"`coupling` must be a symmetric matrix of {count} × {count} that leaves κ, with "
                 f"the fields' own on its diagonal, positive definite; it is {coupling.tolist()}."
             )
+
+    @property
+    def fluctuates(self) -> bool:
+        """Whether there is noise."""
+        return self.noise is not None
+
+    def fluctuation(self, dt: float) -> Callable[[int], Tensor] | None:
+        """What noise adds to û in a step of length dt, by the index of the step."""
+        noise, grid = self.noise, self.grid
+        if noise is None:
+            return None
+        amplitude = noise.amplitude(grid, self.rate, self.linear, self.site_volume, dt)
+        amplitude, count = grid.coefficients(amplitude), len(self.fields)
+        return lambda step: grid.combine(
+            (amplitude, 1.0, grid.transform(noise.white(grid, count, step)))
+        )
+
+    def _turn_into_transport(self, force_hat: Tensor, u_hat: Tensor, factor: Tensor) -> None:
+        """Puts F = −∇·(M(u)/M ∇μ)^/k² − (κk² + S)û in the place of μ^ − (κk² + S)û."""
+        k2 = self.grid.k2
+        safe = torch.where(k2 > 0, k2, 1.0)
+        for i, field in enumerate(self.fields):
+            if field.conserved:
+                own = -self.linear[i] / (self.rate[i] + (k2 == 0))
+                slope = gradient(self.grid, force_hat[i] + own * u_hat[i])
+                change = divergence(self.grid, [factor * part for part in slope])
+                force_hat[i] = -torch.where(k2 > 0, change / safe, 0.0) - own * u_hat[i]
 
     def _mixed(self, u_hat: Tensor) -> Tensor:
         """Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ."""

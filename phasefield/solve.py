@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_finite
-from phasefield.adaptive import State, StepControl, Stepper
-from phasefield.models import GradientFlow
+from phasefield.adaptive import Model, State, StepControl, Stepper
 from phasefield.observe import Observation, PhaseMap, observe
 
 Observer = Callable[[Observation], None]
@@ -72,7 +71,7 @@ class Solution:
 
 
 def solve(
-    model: GradientFlow,
+    model: Model,
     u0: Float[Tensor, "field *space"],
     times: Sequence[float],
     phases: PhaseMap,
@@ -127,7 +126,7 @@ def _advance(
     stepper: Stepper,
     state: State,
     until: float,
-    model: GradientFlow,
+    model: Model,
     phases: PhaseMap,
     observers: Sequence[Observer],
 ) -> tuple[State, tuple[Observation, ...]]:
@@ -140,7 +139,7 @@ def _advance(
     return state, tuple(observations)
 
 
-def _check(model: GradientFlow, u0: Tensor, times: Sequence[float]) -> None:
+def _check(model: Model, u0: Tensor, times: Sequence[float]) -> None:
     wanted = (len(model.fields), *model.grid.shape)
     if u0.shape != wanted:
         raise ValueError(f"`u0` must have shape {wanted}; it has {tuple(u0.shape)}.")
