@@ -146,10 +146,11 @@ class GradientFlow:
         if self.coupling is not None:
             mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
             product = (u_hat.conj() * mixed).real * self.grid.k2 * self.grid.multiplicity
-            gradient += float(product.sum()) / (2 * self.grid.cells)
-        magnitude = float(at.magnitude) * unit
+            gradient += float(self.grid.total(product.sum())) / (2 * self.grid.cells)
+        density, magnitude = self.grid.total(torch.stack([at.density, at.magnitude])).tolist()
+        magnitude *= unit
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
-        return Energy(float(at.density) * unit, gradient * unit, rounding)
+        return Energy(density * unit, gradient * unit, rounding)
 
     def stabilised(self, u: Float[Tensor, "field *space"]) -> "GradientFlow":
         """The same equations with S fitted to the states in `u`.
@@ -159,9 +160,10 @@ class GradientFlow:
         amplify; rounded up to a power of two, so that small changes alter nothing. Non-conserved
         fields share the largest value, which keeps crystal symmetry.
         """
-        cells = u.flatten(1).double()
-        stride = -(-cells.shape[1] // CURVATURE_SAMPLE)
-        rows = hessian(self.f, cells[:, ::stride].T).abs().sum(-1).amax(0).tolist()
+        cells = self.grid.sample(u, CURVATURE_SAMPLE).double()
+        curvature = hessian(self.f, cells.T).abs().sum(-1)
+        largest = torch.cat([curvature.new_zeros(1, len(self.fields)), curvature]).amax(0)
+        rows = self.grid.team.max(largest).tolist()
         require_finite("curvature of f at the present state", torch.tensor(rows))
         ordering = max(
             (row for row, field in zip(rows, self.fields, strict=True) if not field.conserved),
