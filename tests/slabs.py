@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import torch
 
-from phasefield import __main__, solve
+from phasefield import __main__, initial, solve
 from phasefield.adaptive import StepControl
 from phasefield.expression import double_well
 from phasefield.grid import Grid
@@ -193,6 +193,7 @@ def lose(team, path):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    initial.BLOCK = 64  # so that noise is drawn in several
     team = join()
     assert team is not ALONE
     check(team, *sys.argv[1:])
