@@ -36,6 +36,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from idnn.runtime import keep_freed_memory
 from phasefield.adaptive import StepControl, Stepper
 from phasefield.expression import double_well
 from phasefield.grid import Grid
@@ -148,6 +149,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         torch.set_num_threads(1)
+        keep_freed_memory()
         team = join()
         result = measured(team, options.planes, options.edge, options.steps)
         if team.rank == 0:
