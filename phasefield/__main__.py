@@ -14,6 +14,7 @@ from phasefield.observe import Observation
 from phasefield.outputs import export_run, plot_run
 from phasefield.runs import SUMMARY, execute
 from phasefield.settings import read_settings
+from phasefield.team import ALONE, Team, join
 
 DESCRIPTION = """\
 Run or resume a periodic phase-field simulation:
@@ -23,6 +24,12 @@ Run or resume a periodic phase-field simulation:
 The same command continues a run that was stopped at any moment, with the same result. The run
 directory then holds fields.zarr (frames and history), checkpoint.safetensors, settings.json,
 summary.json, microstructure.png, history.png and animation.gif.
+
+On several processes, each with a slab of the fields along x and one GPU if there are as many:
+
+  torchrun --nproc-per-node N -m phasefield RUN.toml
+
+They give the same result to rounding, and any number of them continues a run.
 
 Other commands:
 
@@ -40,15 +47,20 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
     )
     keep_freed_memory()
+    team = ALONE
     try:
-        options.act(options)
+        team = join()
+        options.act(options, team)
+        team.leave()
     except (ValueError, OSError, RuntimeError) as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        if team.speaks():
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command continues the run.", file=sys.stderr)
+        if team.speaks():
+            print("stopped; the same command continues the run.", file=sys.stderr)
         return 130
     return 0
 
@@ -98,11 +110,14 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, team: Team) -> None:
     settings = read_settings(options.run, output=options.output, model=options.model)
     with ExitStack() as stack:
-        observers = [] if options.quiet else [_bar(stack, settings.time.end)]
-        summary = execute(settings, observers)
+        silent = options.quiet or team.rank != 0
+        observers = [] if silent else [_bar(stack, settings.time.end)]
+        summary = execute(settings, observers, team)
+    if team.rank != 0:
+        return
     paths = plot_run(settings.output)
     if not options.quiet:
         print(
@@ -133,13 +148,20 @@ def _bar(stack: ExitStack, end: float) -> Callable[[Observation], None]:
     return show
 
 
-def _plot(options: argparse.Namespace) -> None:
+def _plot(options: argparse.Namespace, team: Team) -> None:
+    _require_alone(team)
     for path in plot_run(options.directory):
         print(path)
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace, team: Team) -> None:
+    _require_alone(team)
     print(export_run(options.directory, options.output or options.directory / "vtk"))
+
+
+def _require_alone(team: Team) -> None:
+    if team.size > 1:
+        raise ValueError(f"This command is for one process, not {team.size}; leave out torchrun.")
 
 
 if __name__ == "__main__":

@@ -243,7 +243,8 @@ class Stepper:
         """Zero of a fixed step, if all is finite."""
         if self._control.fixed_step is None:
             return grid.largest(grid.inverse(attempt.error()))
-        return 0.0 if attempt.u_hat.isfinite().all() else math.nan
+        wrong = grid.total((~attempt.u_hat.isfinite()).sum())
+        return math.nan if wrong else 0.0
 
     def _taken(
         self, state: State, attempt: Attempt, energy: Energy, dt: float, time: float

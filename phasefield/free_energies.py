@@ -12,6 +12,7 @@ from torch import Tensor
 from idnn.checkpoint import load, read_header
 from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
+from phasefield.team import ALONE, Team
 
 
 @runtime_checkable
@@ -21,18 +22,28 @@ class Bounded(Protocol):
     def admissible(self, eta: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]: ...
 
 
-def require_admissible(u: Float[Tensor, "field *space"], domain: Bounded) -> None:
-    """Raise `ValueError` unless the fields are admissible in every cell."""
-    good = domain.admissible(u.movedim(0, -1))
-    if good.all():
-        return
-    cell = tuple((~good).nonzero()[0].tolist())
-    values = ", ".join(f"{x:.4g}" for x in u[(slice(None), *cell)].tolist())
-    raise ValueError(
-        f"`initial` must keep every sublattice fraction in [0, 1]: {int((~good).sum())} of "
-        f"{good.numel()} cells do not; the first, cell {cell}, holds ({values}). "
-        "Lower the noise or the order parameters of the nuclei."
-    )
+def require_admissible(
+    u: Float[Tensor, "field *space"], domain: Bounded, team: Team = ALONE, first_plane: int = 0
+) -> None:
+    """Raise `ValueError` unless the fields are admissible in every cell.
+
+    Args:
+        u: fields, those of one process where a team shares them.
+        domain: says which are admissible.
+        team: shares the fields along x.
+        first_plane: index along x of the first cells of `u`.
+    """
+    bad = ~domain.admissible(u.movedim(0, -1))
+    count, cells = team.sum(torch.tensor([int(bad.sum()), bad.numel()])).tolist()
+    with team.together():
+        if bad.any():
+            x, *others = bad.nonzero()[0].tolist()
+            values = ", ".join(f"{v:.4g}" for v in u[(slice(None), x, *others)].tolist())
+            raise ValueError(
+                f"`initial` must keep every sublattice fraction in [0, 1]: {count} of {cells} "
+                f"cells do not; the first, cell {(first_plane + x, *others)}, holds ({values}). "
+                "Lower the noise or the order parameters of the nuclei."
+            )
 
 
 @dataclass(frozen=True, eq=False)

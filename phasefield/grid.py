@@ -3,17 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from idnn.checks import require_positive
 from phasefield import fused
 from phasefield.cosine import cosine, inverse_cosine
+from phasefield.slabs import Slabs
+from phasefield.team import ALONE, Team
 
 Boundary = Literal["periodic", "no-flux"]
 
@@ -24,7 +26,8 @@ class Grid:
 
     Fourier series along periodic axes, cosine series of the cell centres along axes that end in
     walls without flux. A transformed field is complex with its last periodic axis halved, or real
-    if every axis ends in walls.
+    if every axis ends in walls. Where a team shares the grid, tensors hold the part of one process
+    (see `Slabs`) and numbers are of the whole.
 
     Attributes:
         shape: number of cells along x[, y[, z]].
@@ -34,6 +37,7 @@ class Grid:
         dtype: of fields, float64 or float32. Coefficients are made in float64.
         workers: threads that work on parts of a field; the parts, and so the bits of every result,
             do not depend on their number. None: one after the other.
+        team: the processes that share the grid, each with a slab of its fields.
     """
 
     shape: tuple[int, ...]
@@ -42,6 +46,7 @@ class Grid:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float64
     workers: Executor | None = None
+    team: Team = ALONE
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= 3 or any(n < 4 for n in self.shape):
@@ -57,11 +62,25 @@ class Grid:
             )
         if self.dtype not in (torch.float64, torch.float32):
             raise ValueError(f"`dtype` must be float64 or float32; it is {self.dtype}.")
+        _ = self.slabs  # checks the size of the team
 
     @property
     def cells(self) -> int:
         """Number of cells."""
         return math.prod(self.shape)
+
+    @cached_property
+    def slabs(self) -> Slabs:
+        """What of the fields this process holds."""
+        modes = [self._stored(axis) for axis in range(len(self.shape))]
+        return Slabs(self.team, self.shape, tuple(modes))
+
+    @property
+    def whole(self) -> "Grid":
+        """The same cells in one piece: itself, or the grid of a process alone on its CPU."""
+        if self.team.size == 1:
+            return self
+        return replace(self, team=ALONE, device=torch.device("cpu"))
 
     @property
     def cell_volume(self) -> float:
@@ -90,28 +109,26 @@ class Grid:
         """w(k) such that Σ_cells u² = Σ_k w |û|² / cells, shaped to broadcast (Parseval)."""
         weight = torch.ones((1,) * len(self.shape), dtype=torch.float64, device=self.device)
         for axis in (*self._walls, *self._rings[-1:]):
-            n, stored = self.shape[axis], self.wave_numbers[axis].numel()
-            each = torch.full((stored,), 2.0, dtype=torch.float64, device=self.device)
+            each = torch.full((self._stored(axis),), 2.0, dtype=torch.float64)
             each[0] = 1.0
-            if axis not in self._walls and n % 2 == 0:
+            if axis not in self._walls and self.shape[axis] % 2 == 0:
                 each[-1] = 1.0
             weight = weight * self._along(axis, each)
         return weight
 
     def transform(self, u: Float[Tensor, "*batch_space"]) -> Tensor:
         """Û over the space axes, unnormalised: û(0) = Σ u."""
-        for axis in self._walls:
-            u = cosine(u, axis - len(self.shape))
-        return torch.fft.rfftn(u, dim=self._ring_axes).contiguous() if self._rings else u
+        axes = range(len(self.shape))
+        if self.team.size == 1:
+            return self._transform(u, axes)
+        return self._transform(self.slabs.by_mode(self._transform(u, axes[1:])), axes[:1])
 
     def inverse(self, u_hat: Tensor) -> Float[Tensor, "*batch_space"]:
         """U of û over the space axes."""
-        if self._rings:
-            lengths = [self.shape[axis] for axis in self._rings]
-            u_hat = torch.fft.irfftn(u_hat, s=lengths, dim=self._ring_axes).contiguous()
-        for axis in self._walls:
-            u_hat = inverse_cosine(u_hat, axis - len(self.shape))
-        return u_hat
+        axes = range(len(self.shape))
+        if self.team.size == 1:
+            return self._inverse(u_hat, axes)
+        return self._inverse(self.slabs.by_cell(self._inverse(u_hat, axes[:1])), axes[1:])
 
     def combine(self, *terms: fused.Term) -> Tensor:
         """Σⱼ cⱼ(k) sⱼ x̂ⱼ(k) in one pass, of terms (c, s, x̂) with real c(k) and s."""
@@ -122,11 +139,26 @@ class Grid:
     ) -> float:
         """Σ_k weight Re(û* v̂) / cells, v = u if not given; with `multiplicity` a sum over cells."""
         other = u_hat if v_hat is None else v_hat
-        return float(fused.dot(weight, u_hat, other, self.workers)) / self.cells
+        product = fused.dot(weight, u_hat, other, self.workers)
+        return float(self.total(product)) / self.cells
 
     def largest(self, u: Tensor) -> float:
         """max |u|; NaN if any entry is."""
-        return float(fused.largest(u, self.workers))
+        return float(self.team.max(fused.largest(u, self.workers)))
+
+    def total(self, sums: Num[Tensor, "*any"]) -> Num[Tensor, "*any"]:
+        """Sums over the whole grid of sums over the cells or modes at hand."""
+        return self.team.sum(sums)
+
+    def mean(self, u: Float[Tensor, "*batch_space"]) -> Float[Tensor, "*batch"]:
+        """Mean of each field over all cells."""
+        return self.total(u.flatten(-len(self.shape)).sum(-1)) / self.cells
+
+    def sample(self, u: Float[Tensor, "field *space"], most: int) -> Float[Tensor, "field cell"]:
+        """Those at hand, perhaps none, of at most `most` cells at equal distances in the grid."""
+        cells, stride = u.flatten(1), -(-self.cells // most)
+        passed = self.slabs.planes.start * math.prod(self.shape[1:])
+        return cells[:, -passed % stride :: stride]
 
     def coefficients(self, values: Tensor) -> Tensor:
         """Real coefficients of modes in the type of the fields, contiguous."""
@@ -138,12 +170,38 @@ class Grid:
             (torch.arange(n, dtype=torch.float64, device=self.device) + 0.5) * self.spacing
             for n in self.shape
         ]
+        axes[0] = axes[0][self.slabs.planes]
         return tuple(torch.meshgrid(*axes, indexing="ij"))
 
     def field(self, values: Callable[..., Tensor] | Tensor) -> Float[Tensor, "*space"]:
         """A field from values on the cells, or from a function of the cell centres."""
         value = values if isinstance(values, Tensor) else values(*self.cell_centres())
-        return value.to(self.device, self.dtype).expand(self.shape).contiguous()
+        return value.to(self.device, self.dtype).expand(self.slabs.local_shape).contiguous()
+
+    def _transform(self, u: Tensor, axes: Sequence[int]) -> Tensor:
+        """Along some axes, of which those done before hold modes."""
+        for axis in self._along_walls(axes):
+            u = _of_parts(cosine, u, axis)
+        rings = self._along_rings(axes)
+        if not rings:
+            return u
+        forwards = torch.fft.fftn if u.is_complex() else torch.fft.rfftn
+        return forwards(u, dim=rings).contiguous()
+
+    def _inverse(self, u_hat: Tensor, axes: Sequence[int]) -> Tensor:
+        rings = self._along_rings(axes)
+        if rings and self._rings[-1] in axes:
+            lengths = [self.shape[axis] for axis in rings]
+            u_hat = torch.fft.irfftn(u_hat, s=lengths, dim=rings).contiguous()
+        elif rings:
+            u_hat = torch.fft.ifftn(u_hat, dim=rings).contiguous()
+        for axis in self._along_walls(axes):
+            u_hat = _of_parts(inverse_cosine, u_hat, axis)
+        return u_hat
+
+    def _stored(self, axis: int) -> int:
+        n = self.shape[axis]
+        return n // 2 + 1 if axis in self._rings[-1:] else n
 
     def _wave_numbers(self, axis: int, n: int) -> Tensor:
         if axis in self._walls:
@@ -153,6 +211,8 @@ class Grid:
         return 2 * math.pi * frequencies(n, self.spacing, dtype=torch.float64)
 
     def _along(self, axis: int, values: Tensor) -> Tensor:
+        if axis == 1:
+            values = values[self.slabs.rows]
         shape = [-1 if a == axis else 1 for a in range(len(self.shape))]
         return values.to(self.device).reshape(shape)
 
@@ -164,6 +224,15 @@ class Grid:
     def _rings(self) -> tuple[int, ...]:
         return tuple(axis for axis in range(len(self.shape)) if axis not in self._walls)
 
-    @property
-    def _ring_axes(self) -> Sequence[int]:
-        return [axis - len(self.shape) for axis in self._rings]
+    def _along_walls(self, axes: Sequence[int]) -> list[int]:
+        return [axis - len(self.shape) for axis in axes if axis in self._walls]
+
+    def _along_rings(self, axes: Sequence[int]) -> list[int]:
+        return [axis - len(self.shape) for axis in axes if axis in self._rings]
+
+
+def _of_parts(series: Callable[[Tensor, int], Tensor], u: Tensor, axis: int) -> Tensor:
+    """A real series, of the real and imaginary parts where another axis holds modes already."""
+    if not u.is_complex():
+        return series(u, axis)
+    return torch.complex(series(u.real, axis), series(u.imag, axis))

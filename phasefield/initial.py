@@ -1,5 +1,6 @@
 """Initial fields: a uniform mean with seeded noise, and nuclei that leave the mean untouched."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from idnn.checks import require_positive
 from phasefield.grid import Grid
 
 PLACEMENT_ATTEMPTS = 10_000
+
+BLOCK = 2**22
+"""Random numbers drawn at once; a multiple of 16, by which torch makes normal ones."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def noisy(
 ) -> Float[Tensor, "field *space"]:
     """Uᵢ = meanᵢ + amplitudeᵢ·ξ, ξ standard normal in every cell with its mean taken off.
 
-    Drawn on the CPU, so that a seed means the same fields on every device.
+    Drawn on the CPU, so that a seed means the same fields on every device, and on any number of
+    processes: each draws the numbers of all and keeps its own.
     """
     if len(means) != len(amplitudes):
         raise ValueError(
@@ -48,8 +53,8 @@ def noisy(
             f"for {len(means)} fields."
         )
     column = [-1] + [1] * len(grid.shape)
-    noise = torch.randn((len(means), *grid.shape), generator=generator, dtype=torch.float64)
-    noise -= noise.flatten(1).mean(1).reshape(column)
+    noise = _normal(grid, len(means), generator)
+    noise -= grid.mean(noise).reshape(column)
     scale = torch.tensor(amplitudes, dtype=torch.float64).reshape(column)
     return (torch.tensor(means, dtype=torch.float64).reshape(column) + scale * noise).to(
         grid.device
@@ -62,7 +67,7 @@ def with_nuclei(
     """`u` with `nuclei` laid over it; field 0 outside them is shifted to keep its mean."""
     if not nuclei:
         return u
-    mean = u[0].mean()
+    mean = grid.mean(u[0])
     u, inside = u.clone(), torch.zeros_like(u[0])
     for nucleus in nuclei:
         if len(nucleus.values) != len(u) or len(nucleus.centre) != len(grid.shape):
@@ -75,7 +80,7 @@ def with_nuclei(
         u += weight * (values.reshape(-1, *[1] * len(grid.shape)) - u)
         inside = torch.maximum(inside, weight)
     outside = 1 - inside
-    u[0] += (mean - u[0].mean()) / outside.mean() * outside
+    u[0] += (mean - grid.mean(u[0])) / grid.mean(outside) * outside
     return u
 
 
@@ -99,8 +104,26 @@ def scattered(
     return [tuple(centre.tolist()) for centre in centres]
 
 
+def _normal(grid: Grid, count: int, generator: torch.Generator) -> Float[Tensor, "field *space"]:
+    """This process's part of `randn((count, *grid.shape))`, in the memory of a block."""
+    if grid.team.size == 1:
+        return torch.randn((count, *grid.shape), generator=generator, dtype=torch.float64)
+    own = torch.empty((count, *grid.slabs.local_shape), dtype=torch.float64)
+    total, length = count * grid.cells, own[0].numel()
+    first = grid.slabs.planes.start * (grid.cells // grid.shape[0])
+    starts = range(0, max(total - BLOCK, 1), BLOCK)
+    for start, stop in itertools.pairwise([*starts, total]):
+        block = torch.randn(stop - start, generator=generator, dtype=torch.float64)
+        for i, part in enumerate(own.view(count, -1)):
+            origin = i * grid.cells + first
+            a, b = max(start, origin), min(stop, origin + length)
+            if a < b:
+                part[a - origin : b - origin] = block[a - start : b - start]
+    return own
+
+
 def _profile(grid: Grid, nucleus: Nucleus) -> Tensor:
-    squares = torch.zeros(grid.shape, dtype=torch.float64, device=grid.device)
+    squares = torch.zeros(grid.slabs.local_shape, dtype=torch.float64, device=grid.device)
     for x, centre, n in zip(grid.cell_centres(), nucleus.centre, grid.shape, strict=True):
         length = n * grid.spacing
         squares += ((x - centre + length / 2) % length - length / 2).square()

@@ -161,9 +161,10 @@ class GradientFlow:
             mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
             half_k2 = (0.5 * self.grid.k2 * self.grid.multiplicity).expand(u_hat.shape)
             gradient += self.grid.mode_sum(half_k2.contiguous(), u_hat, mixed)
-        magnitude = float(at.magnitude) * unit
+        density, magnitude = self.grid.total(torch.stack([at.density, at.magnitude])).tolist()
+        magnitude *= unit
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
-        return Energy(float(at.density) * unit, gradient * unit, rounding)
+        return Energy(density * unit, gradient * unit, rounding)
 
     @property
     def symmetric(self) -> bool:
@@ -194,9 +195,10 @@ class GradientFlow:
         amplify; rounded up to a power of two, so that small changes alter nothing. Non-conserved
         fields share the largest value, which keeps crystal symmetry.
         """
-        cells = u.flatten(1).double()
-        stride = -(-cells.shape[1] // CURVATURE_SAMPLE)
-        rows = hessian(self.f, cells[:, ::stride].T).abs().sum(-1).amax(0).tolist()
+        cells = self.grid.sample(u, CURVATURE_SAMPLE).double()
+        curvature = hessian(self.f, cells.T).abs().sum(-1)
+        largest = torch.cat([curvature.new_zeros(1, len(self.fields)), curvature]).amax(0)
+        rows = self.grid.team.max(largest).tolist()
         require_finite("curvature of f at the present state", torch.tensor(rows))
         ordering = max(
             (row for row, field in zip(rows, self.fields, strict=True) if not field.conserved),
@@ -207,7 +209,7 @@ class GradientFlow:
             for row, field in zip(rows, self.fields, strict=True)
         ]
         if self.mobility is not None:
-            most = float(self.mobility(cells[:, ::stride]).max())
+            most = float(self.mobility(cells).max())
             if not most <= 2:
                 raise ValueError(
                     f"`mobility` M(u)/M must not exceed 2, for the linear part to outweigh it; it "

@@ -25,7 +25,8 @@ class Noise:
 
     Attributes:
         temperature: K.
-        seed: of the numbers; the same on every device and for any number of threads.
+        seed: of the numbers; the same on every device and for any number of threads or
+            processes.
         extent: of the dimensions that the grid lacks: thickness in nm of a two-dimensional grid,
             cross-section in nm² of a one-dimensional one.
     """
@@ -59,11 +60,13 @@ class Noise:
         """Standard normal numbers for every cell, a function of seed and step alone."""
         plane = math.prod(grid.shape[1:])
         thick = -(-CELLS_PER_STREAM // plane)
-        parts = []
-        for first in range(0, grid.shape[0], thick):
+        mine = grid.slabs.planes
+        parts, first_of_all = [], mine.start // thick * thick
+        for first in range(first_of_all, mine.stop, thick):
             # Streams of one generator, told apart by an odd multiplier (splitmix64).
             key = (self.seed + 0x9E3779B97F4A7C15 * (step * 2**20 + first + 1)) % 2**63
             generator = torch.Generator().manual_seed(key)
             shape = (fields, min(thick, grid.shape[0] - first), *grid.shape[1:])
             parts.append(torch.randn(shape, generator=generator, dtype=grid.dtype))
-        return torch.cat(parts, 1).to(grid.device)
+        drawn = torch.cat(parts, 1)[:, mine.start - first_of_all : mine.stop - first_of_all]
+        return drawn.contiguous().to(grid.device)

@@ -117,15 +117,16 @@ def observe(grid: Grid, state: State, phases: PhaseMap) -> Observation:
     """Reduce a state to an `Observation`."""
     u = grid.inverse(state.u_hat)
     cells = u.flatten(1)
-    counts = torch.bincount(phases(u).flatten(), minlength=len(phases.labels))
+    minima, maxima = grid.team.max(torch.stack([-cells.amin(1), cells.amax(1)]))
+    counts = grid.total(torch.bincount(phases(u).flatten(), minlength=len(phases.labels)))
     return Observation(
         time=state.time,
         dt=state.dt,
         bulk=state.energy.bulk,
         gradient=state.energy.gradient,
-        means=tuple(cells.mean(1).tolist()),
-        minima=tuple(cells.amin(1).tolist()),
-        maxima=tuple(cells.amax(1).tolist()),
+        means=tuple(grid.mean(u).tolist()),
+        minima=tuple((-minima).tolist()),
+        maxima=tuple(maxima.tolist()),
         shares=tuple((counts / grid.cells).tolist()),
         steps=state.steps,
         rejected=state.rejected_by_error + state.rejected_by_energy,

@@ -46,7 +46,7 @@ class RunRecorder:
         Raises:
             DamagedRun: the checkpoint or the trajectory is damaged.
         """
-        checkpoint = read_checkpoint(self._directory, self._grid.device)
+        checkpoint = read_checkpoint(self._directory, self._grid.whole.device)
         if checkpoint is None:
             return None
         cut_trajectory(self._directory, checkpoint.frames, checkpoint.rows)
@@ -59,7 +59,7 @@ class RunRecorder:
                 self._arithmetic,
             )
         state = checkpoint.state
-        return Record(state, self._grid.inverse(state.u_hat), (), checkpoint.wall_s)
+        return Record(state, self._grid.whole.inverse(state.u_hat), (), checkpoint.wall_s)
 
     def append(self, record: Record) -> None:
         """Keep `record`.
@@ -90,4 +90,6 @@ class RunRecorder:
     @property
     def _arithmetic(self) -> str:
         device, threads = self._grid.device.type, torch.get_num_threads()
-        return f"torch {torch.__version__} on {device} with {threads} threads per operation"
+        arithmetic = f"torch {torch.__version__} on {device} with {threads} threads per operation"
+        processes = self._grid.team.size
+        return arithmetic if processes == 1 else f"{arithmetic} in {processes} processes"

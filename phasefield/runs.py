@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from phasefield.adaptive import StepControl
 from phasefield.expression import double_well
 from phasefield.files import open_history
 from phasefield.free_energies import load_energy, require_admissible
+from phasefield.gathering import Gathering
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
 from phasefield.models import GradientFlow, OrderField
@@ -34,6 +36,7 @@ from phasefield.settings import (
     Settings,
 )
 from phasefield.solve import Observer, solve
+from phasefield.team import ALONE, Team
 
 SUMMARY = "summary.json"
 
@@ -55,20 +58,22 @@ class Run:
         return [field.name for field in self.model.fields]
 
 
-def prepare(settings: Settings) -> Run:
-    """The run that `settings` describe.
+def prepare(settings: Settings, team: Team = ALONE) -> Run:
+    """The run that `settings` describe, as far as it is that of this process of `team`.
 
     Raises:
         ValueError: the initial state is not admissible, or the nuclei do not fit.
         FileNotFoundError: there is no model file.
     """
-    device = _device(settings.device)
-    workers = ThreadPoolExecutor(os.cpu_count()) if device.type == "cpu" else None
-    grid = Grid(settings.grid.shape, settings.grid.spacing, device=device, workers=workers)
+    device = _device(settings.device, team)
+    threads = max(1, (os.cpu_count() or 1) // team.local_size)
+    workers = ThreadPoolExecutor(threads) if device.type == "cpu" else None
+    shape, spacing = settings.grid.shape, settings.grid.spacing
+    grid = Grid(shape, spacing, device=device, workers=workers, team=team)
     f, system, provenance = _energy(settings, grid.device)
     u0 = _initial_state(settings, grid, _fields(settings))
     if system is not None:
-        require_admissible(u0, system)
+        require_admissible(u0, system, team, grid.slabs.planes.start)
     model = GradientFlow(grid, f, _fields(settings), settings.site_volume)
     threshold = settings.phases.threshold
     return Run(
@@ -81,8 +86,10 @@ def prepare(settings: Settings) -> Run:
     )
 
 
-def execute(settings: Settings, observers: Sequence[Observer] = ()) -> dict[str, Any]:
-    """Run or continue what `settings` describe.
+def execute(
+    settings: Settings, observers: Sequence[Observer] = (), team: Team = ALONE
+) -> dict[str, Any]:
+    """Run or continue what `settings` describe; of a team, only the first process writes.
 
     Returns:
         The summary, which is also written into the run directory.
@@ -90,13 +97,18 @@ def execute(settings: Settings, observers: Sequence[Observer] = ()) -> dict[str,
     Raises:
         DirectoryInUse: another process writes to the run directory.
     """
-    with exclusive(settings.output), one_torch_thread():
-        return _execute(settings, observers)
+    with one_torch_thread(), ExitStack() as stack:
+        with team.together():
+            if team.rank == 0:
+                stack.enter_context(exclusive(settings.output))
+        return _execute(settings, observers, team)
 
 
-def _execute(settings: Settings, observers: Sequence[Observer]) -> dict[str, Any]:
-    run = prepare(settings)
-    claim(settings.output, run.attributes["settings"])
+def _execute(settings: Settings, observers: Sequence[Observer], team: Team) -> dict[str, Any]:
+    run = prepare(settings, team)
+    with team.together():
+        if team.rank == 0:
+            claim(settings.output, run.attributes["settings"])
     recorder = RunRecorder(settings.output, run.model.grid, run.names, run.attributes)
     solution = solve(
         run.model,
@@ -104,11 +116,19 @@ def _execute(settings: Settings, observers: Sequence[Observer]) -> dict[str, Any
         run.times,
         run.phases,
         control=run.control,
-        recorder=recorder,
+        recorder=recorder if team.size == 1 else Gathering(recorder, run.model.grid),
         observers=observers,
     )
+    summary = None
+    with team.together():
+        if team.rank == 0:
+            summary = _write_summary(run, settings, solution.wall_s)
+    return team.tell(summary)
+
+
+def _write_summary(run: Run, settings: Settings, wall_s: float) -> dict[str, Any]:
     history = open_history(settings.output)
-    summary = summarise(history, run, settings) | {"wall_s": round(solution.wall_s, 3)}
+    summary = summarise(history, run, settings) | {"wall_s": round(wall_s, 3)}
     content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     write_atomically(settings.output / SUMMARY, content)
     return summary
@@ -140,12 +160,18 @@ def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str
     return summary | run.attributes
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, team: Team = ALONE) -> torch.device:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if gpus >= team.local_size else "cpu"
+    if name == "cuda" and not gpus:
         raise ValueError('`device` is "cuda", but torch sees no GPU; use "auto" or "cpu".')
-    return torch.device(name)
+    if name == "cuda" and gpus < team.local_size:
+        raise ValueError(
+            f'`device` is "cuda", but torch sees {gpus} GPUs for {team.local_size} processes of '
+            f'one machine; start {gpus} there, or use "cpu".'
+        )
+    return torch.device(name, team.local_rank) if name == "cuda" else torch.device(name)
 
 
 def _energy(

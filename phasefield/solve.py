@@ -100,7 +100,8 @@ def solve(
         StepTooSmall: no acceptable step was found.
     """
     control, recorder = control or StepControl(), recorder or InMemory()
-    _check(model, u0, times)
+    with model.grid.team.together():
+        _check(model, u0, times)
     began = clock.perf_counter()
     with torch.no_grad():
         stepper = Stepper(model, control)
@@ -140,7 +141,7 @@ def _advance(
 
 
 def _check(model: Model, u0: Tensor, times: Sequence[float]) -> None:
-    wanted = (len(model.fields), *model.grid.shape)
+    wanted = (len(model.fields), *model.grid.slabs.local_shape)
     if u0.shape != wanted:
         raise ValueError(f"`u0` must have shape {wanted}; it has {tuple(u0.shape)}.")
     require_finite("u0", u0)
