@@ -49,8 +49,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     kept = {name: getattr(state, name) for name in _TENSORS}
     tensors = {name: _as_real(x).cpu().contiguous() for name, x in kept.items() if x is not None}
     header = {
-        "state": {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS}
-        | {"handover": asdict(state.handover)},
+        "state": plain(state),
         "frames": checkpoint.frames,
         "rows": checkpoint.rows,
         "wall_s": checkpoint.wall_s,
@@ -87,6 +86,22 @@ def read_checkpoint(directory: Path, device: torch.device) -> Checkpoint | None:
     )
 
 
+def plain(state: State) -> dict[str, Any]:
+    """All of a state but its tensors, as JSON has it."""
+    values = {f.name: getattr(state, f.name) for f in fields(State) if f.name not in _TENSORS}
+    return values | {"handover": asdict(state.handover)}
+
+
+def revived(values: dict[str, Any], tensors: Mapping[str, Tensor]) -> State:
+    """The state of `plain` values and tensors."""
+    known: dict[str, Any] = {
+        "energy": Energy(*values["energy"]),
+        "stabiliser": tuple(values["stabiliser"]),
+        "handover": Handover(**values["handover"]),
+    }
+    return State(**(values | known | dict(tensors)))
+
+
 _TENSORS = ("u_hat", "force_hat", "u_old", "force_old")
 
 
@@ -99,10 +114,7 @@ def _state(header: dict[str, Any], tensors: Mapping[str, Tensor], device: torch.
         name: (torch.view_as_complex(x) if header["tensors"][name] else x).to(device)
         for name, x in tensors.items()
     }
-    plain = header["state"]
-    energy, stabiliser = Energy(*plain.pop("energy")), tuple(plain.pop("stabiliser"))
-    handover = Handover(**plain.pop("handover"))
-    return State(energy=energy, stabiliser=stabiliser, handover=handover, **found, **plain)
+    return revived(header["state"], found)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

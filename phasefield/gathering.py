@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from phasefield.adaptive import State
+from phasefield.checkpoints import plain, revived
 from phasefield.grid import Grid
-from phasefield.models import Energy
 from phasefield.solve import Record, Recorder
 
 
@@ -40,9 +40,7 @@ class Gathering:
         if told is None:
             return None
         known = {name: self._cut(record, name, *of) for name, of in told["tensors"].items()}
-        plain = told["plain"]
-        energy, stabiliser = Energy(*plain.pop("energy")), tuple(plain.pop("stabiliser"))
-        state = State(energy=energy, stabiliser=stabiliser, **known, **plain)
+        state = revived(told["plain"], known)
         return Record(state, self._grid.inverse(state.u_hat), (), told["wall_s"])
 
     def append(self, record: Record) -> None:
@@ -69,9 +67,8 @@ class Gathering:
 def _told(record: Record) -> dict[str, Any]:
     """All of a record but the numbers in its tensors."""
     tensors = _tensors(record.state)
-    names = [f.name for f in fields(State) if f.name not in tensors]
     return {
-        "plain": {name: getattr(record.state, name) for name in names},
+        "plain": plain(record.state),
         "tensors": {name: (x.is_complex(), len(x)) for name, x in tensors.items()},
         "wall_s": record.wall_s,
     }
