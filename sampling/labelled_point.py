@@ -23,8 +23,9 @@ from sampling.flip_balance import flip_balance
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.lattice import Supercell
 
-ENOUGH = 3.0
-"""Atoms of the rarer kind on a sublattice from which on its curvature is believed."""
+ENOUGH = 1.0
+"""Atoms of the rarer kind on a sublattice, in the mean, from which on its curvature is believed:
+where mostly none is there, a small box measures what it does not hold."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -91,13 +91,13 @@ def curved(point, x, curvature):
 
 
 def test_a_state_is_unstable_where_sublattices_with_enough_atoms_are(runs):
-    """Of 256 sites a sublattice has 64: three of them are 4.7 %."""
+    """Of 256 sites a sublattice has 64: one of them is 1.6 %."""
     point = labelled(runs.point(0), GAS, length=1.0)
     bent = np.diag([2.0, 3.0, -0.1, 4.0])
-    assert is_unstable(curved(point, [0.5, 0.3, 0.05, 0.5], bent), FCC_L12)
-    assert not is_unstable(curved(point, [0.5, 0.3, 0.045, 0.5], bent), FCC_L12)
-    assert is_unstable(curved(point, [0.5, 0.3, 0.95, 0.5], bent), FCC_L12)
-    assert not is_unstable(curved(point, [0.5, 0.3, 0.955, 0.5], bent), FCC_L12)
+    assert is_unstable(curved(point, [0.5, 0.3, 0.016, 0.5], bent), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.3, 0.015, 0.5], bent), FCC_L12)
+    assert is_unstable(curved(point, [0.5, 0.3, 0.984, 0.5], bent), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.3, 0.985, 0.5], bent), FCC_L12)
     assert not is_unstable(curved(point, [0.5, 0.3, 0.3, 0.5], np.abs(bent)), FCC_L12)
     # Two that are stable one by one, and not together.
     joint = np.diag([1.0, 1.0, 1.0, 1.0])
