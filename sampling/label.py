@@ -85,7 +85,7 @@ def label(task: LabelTask) -> list[LabelledPoint]:
     boxes: list[list[LabelledPoint]] = [[] for _ in task.centre]
     for level, cells in enumerate(task.cells):
         hamiltonian = ClusterHamiltonian.on(task.expansion, Supercell(system, cells))
-        rows = [i for i, p in enumerate(boxes) if level < 2 or level - 1 in _homogeneous(p)]
+        rows = [i for i, p in enumerate(boxes) if level < 2 or level - 1 in _homogeneous(p, system)]
         for i, point in zip(rows, _label_in(task, hamiltonian, rows), strict=True):
             boxes[i].append(point)
     return [_chosen(points, system, task.temperature) for points in boxes]
@@ -93,7 +93,7 @@ def label(task: LabelTask) -> list[LabelledPoint]:
 
 def _chosen(points: Sequence[LabelledPoint], system: System, temperature: float) -> LabelledPoint:
     """One label from those of one bias in boxes of growing size."""
-    homogeneous = _homogeneous(points)
+    homogeneous = _homogeneous(points, system)
     kept = homogeneous[-1] if homogeneous else 0
     best = points[kept]
     if kept > 0 and kept - 1 in homogeneous:
@@ -107,9 +107,9 @@ def _chosen(points: Sequence[LabelledPoint], system: System, temperature: float)
     )
 
 
-def _homogeneous(points: Sequence[LabelledPoint]) -> list[int]:
+def _homogeneous(points: Sequence[LabelledPoint], system: System) -> list[int]:
     """Indices of the boxes of homogeneous states, up to the first that is unstable."""
-    stable = takewhile(lambda point: not is_unstable(point), points)
+    stable = takewhile(lambda point: not is_unstable(point, system), points)
     return [i for i, point in enumerate(stable) if point.homogeneous]
 
 

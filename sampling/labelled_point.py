@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from idnn.order_parameters import System
 from sampling.blocks import LARGEST_EXCESS, block_variance
 from sampling.ensemble import Samples, Schedule
 from sampling.equilibration import stationary
@@ -21,6 +22,10 @@ from sampling.finite_size import ideal_excess, interaction_excess, stiffer_than_
 from sampling.flip_balance import flip_balance
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.lattice import Supercell
+
+ENOUGH = 1.0
+"""Atoms of the rarer kind on a sublattice, in the mean, from which on its curvature is believed:
+where mostly none is there, a small box measures what it does not hold."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,13 +167,22 @@ def is_homogeneous(point: LabelledPoint) -> bool:
     known = np.isfinite([point.mu.stderr, *point.hessian.value]).all()
     if not (point.ergodic and known) or point.octant_excess > LARGEST_EXCESS:
         return False
-    return not is_unstable(point)
+    return bool(np.linalg.eigvalsh(point.hessian.value).min() > 0)
 
 
-def is_unstable(point: LabelledPoint) -> bool:
-    """Whether H is known and not positive definite, be it within its errors: in doubt a mixture."""
-    known = bool(np.isfinite(point.hessian.value).all())
-    return known and bool(np.linalg.eigvalsh(point.hessian.value).min() <= 0)
+def is_unstable(point: LabelledPoint, system: System) -> bool:
+    """Whether ∂²f/∂x² is not positive definite among the sublattices that hold enough atoms.
+
+    Those with fewer than `ENOUGH` of either kind tell little of it in a small box. What is negative
+    among some sublattices is so among all.
+    """
+    if not np.isfinite(point.hessian.value).all():
+        return False
+    q = system.q.numpy()
+    x = np.linalg.inv(q) @ point.eta.value
+    told = np.minimum(x, 1 - x) * point.sites / len(q) >= ENOUGH
+    curvature = (q.T @ point.hessian.value @ q)[np.ix_(told, told)]
+    return bool(told.any()) and bool(np.linalg.eigvalsh(curvature).min() <= 0)
 
 
 def _octant_excess(samples: Samples, box: Supercell, curvature: np.ndarray) -> float:

@@ -82,14 +82,28 @@ def test_a_state_is_homogeneous_if_nothing_speaks_against_it(runs, change, expec
     assert is_homogeneous(replace(point, **change)) is expected
 
 
-@pytest.mark.parametrize(("lowest", "unstable"), [(-0.05, True), (0.05, False)])
-def test_a_state_is_unstable_where_its_curvature_is_known_to_be_negative(runs, lowest, unstable):
-    turn = FCC_L12.directions.numpy()
+def curved(point, x, curvature):
+    """The point at site fractions x with ∂²f/∂x² as given."""
+    back = np.linalg.inv(Q)
+    hessian = Estimate(back.T @ curvature @ back, np.full((4, 4), 0.1))
+    eta = Estimate(Q @ np.array(x), point.eta.stderr)
+    return replace(point, eta=eta, hessian=hessian)
+
+
+def test_a_state_is_unstable_where_sublattices_with_enough_atoms_are(runs):
+    """Of 256 sites a sublattice has 64: one of them is 1.6 %."""
     point = labelled(runs.point(0), GAS, length=1.0)
-    value = turn @ np.diag([lowest, 2.0, 3.0, 4.0]) @ turn.T
-    bent = replace(point, hessian=Estimate(value, np.full((4, 4), 0.1)))
-    assert is_unstable(bent) is unstable
-    assert is_homogeneous(bent) is not unstable
-    unknown = replace(point, hessian=Estimate(np.full((4, 4), np.nan), np.full((4, 4), np.nan)))
-    assert not is_unstable(unknown)
-    assert not is_homogeneous(unknown)
+    bent = np.diag([2.0, 3.0, -0.1, 4.0])
+    assert is_unstable(curved(point, [0.5, 0.3, 0.016, 0.5], bent), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.3, 0.015, 0.5], bent), FCC_L12)
+    assert is_unstable(curved(point, [0.5, 0.3, 0.984, 0.5], bent), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.3, 0.985, 0.5], bent), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.3, 0.3, 0.5], np.abs(bent)), FCC_L12)
+    # Two that are stable one by one, and not together.
+    joint = np.diag([1.0, 1.0, 1.0, 1.0])
+    joint[0, 1] = joint[1, 0] = 1.1
+    assert is_unstable(curved(point, [0.5, 0.3, 0.3, 0.5], joint), FCC_L12)
+    assert not is_unstable(curved(point, [0.5, 0.01, 0.3, 0.5], joint), FCC_L12)
+    assert not is_unstable(curved(point, [0.01, 0.01, 0.99, 0.01], -joint), FCC_L12)
+    unknown = Estimate(np.full((4, 4), np.nan), np.full((4, 4), np.nan))
+    assert not is_unstable(replace(point, hessian=unknown), FCC_L12)
