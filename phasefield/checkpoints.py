@@ -94,12 +94,10 @@ def plain(state: State) -> dict[str, Any]:
 
 def revived(values: dict[str, Any], tensors: Mapping[str, Tensor]) -> State:
     """The state of `plain` values and tensors."""
-    known: dict[str, Any] = {
-        "energy": Energy(*values["energy"]),
-        "stabiliser": tuple(values["stabiliser"]),
-        "handover": Handover(**values["handover"]),
-    }
-    return State(**(values | known | dict(tensors)))
+    rest: dict[str, Any] = {**values, **tensors}
+    rest["energy"], rest["stabiliser"] = Energy(*values["energy"]), tuple(values["stabiliser"])
+    rest["handover"] = Handover(**values["handover"])
+    return State(**rest)
 
 
 _TENSORS = ("u_hat", "force_hat", "u_old", "force_old")

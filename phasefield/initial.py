@@ -94,7 +94,7 @@ def scattered(
         if len(centres) == count:
             break
         new = torch.rand(len(lengths), generator=generator, dtype=torch.float64) * lengths
-        if all(_distance(new - old, lengths) >= clearance for old in centres):
+        if all(_distance(grid, new - old) >= clearance for old in centres):
             centres.append(new)
     if len(centres) < count:
         raise ValueError(
@@ -124,11 +124,18 @@ def _normal(grid: Grid, count: int, generator: torch.Generator) -> Float[Tensor,
 
 def _profile(grid: Grid, nucleus: Nucleus) -> Tensor:
     squares = torch.zeros(grid.slabs.local_shape, dtype=torch.float64, device=grid.device)
-    for x, centre, n in zip(grid.cell_centres(), nucleus.centre, grid.shape, strict=True):
-        length = n * grid.spacing
-        squares += ((x - centre + length / 2) % length - length / 2).square()
+    for axis, (x, centre) in enumerate(zip(grid.cell_centres(), nucleus.centre, strict=True)):
+        squares += _step(grid, axis, x - centre).square()
     return 0.5 * (1 - ((squares.sqrt() - nucleus.radius) / nucleus.width).tanh())
 
 
-def _distance(step: Tensor, lengths: Tensor) -> float:
-    return math.hypot(*((step + lengths / 2) % lengths - lengths / 2).tolist())
+def _distance(grid: Grid, steps: Tensor) -> float:
+    return math.hypot(*(float(_step(grid, axis, step)) for axis, step in enumerate(steps)))
+
+
+def _step(grid: Grid, axis: int, step: Tensor) -> Tensor:
+    """The shorter way round a ring; between walls there is one way."""
+    if grid.boundaries and grid.boundaries[axis] == "no-flux":
+        return step
+    length = grid.shape[axis] * grid.spacing
+    return (step + length / 2) % length - length / 2

@@ -1,6 +1,7 @@
 """A run from its settings: equations, initial state, recorder; and the summary of its result."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +19,16 @@ from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl
-from phasefield.expression import double_well
+from phasefield.expression import Expression, double_well
 from phasefield.files import open_history
 from phasefield.free_energies import load_energy, require_admissible
 from phasefield.gathering import Gathering
 from phasefield.grid import Grid
+from phasefield.implicit import implicit_bdf2
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
+from phasefield.integrators import INTEGRATORS
 from phasefield.models import GradientFlow, OrderField
+from phasefield.noise import Noise
 from phasefield.observe import L12_SIGNS, AboveThreshold, L12Variants, PhaseMap, variants_present
 from phasefield.recorder import RunRecorder
 from phasefield.run_directory import claim
@@ -32,8 +36,10 @@ from phasefield.settings import (
     BraggWilliamsSettings,
     DoubleWellSettings,
     FieldSettings,
+    FormulaSettings,
     LearnedSettings,
     Settings,
+    TimeSettings,
 )
 from phasefield.solve import Observer, solve
 from phasefield.team import ALONE, Team
@@ -68,20 +74,26 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
     device = _device(settings.device, team)
     threads = max(1, (os.cpu_count() or 1) // team.local_size)
     workers = ThreadPoolExecutor(threads) if device.type == "cpu" else None
-    shape, spacing = settings.grid.shape, settings.grid.spacing
-    grid = Grid(shape, spacing, device=device, workers=workers, team=team)
+    table = settings.grid
+    dtype = torch.float64 if table.precision == "double" else torch.float32
+    grid = Grid(
+        table.shape, table.spacing, table.boundaries or (), device, dtype, workers, team=team
+    )
     f, system, provenance = _energy(settings, grid.device)
-    u0 = _initial_state(settings, grid, _fields(settings))
+    u0 = _initial_state(settings, grid, _fields(settings)).to(dtype)
     if system is not None:
         require_admissible(u0, system, team, grid.slabs.planes.start)
-    model = GradientFlow(grid, f, _fields(settings), settings.site_volume)
+    noise = None
+    if settings.noise is not None:
+        noise = Noise(settings.noise.temperature, settings.seed, settings.noise.extent)
+    model = GradientFlow(grid, f, _fields(settings), settings.site_volume, noise=noise)
     threshold = settings.phases.threshold
     return Run(
         model=model,
         u0=u0,
         times=tuple(settings.time.output_times()),
         phases=AboveThreshold(threshold) if system is None else L12Variants(threshold),
-        control=StepControl(tolerance=settings.time.tolerance, first_step=settings.time.first_step),
+        control=_control(settings.time),
         attributes=_attributes(settings, grid, provenance),
     )
 
@@ -160,6 +172,18 @@ def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str
     return summary | run.attributes
 
 
+def _control(time: TimeSettings) -> StepControl:
+    return StepControl(
+        tolerance=time.tolerance,
+        first_step=time.first_step,
+        largest_step=math.inf if time.largest_step is None else time.largest_step,
+        fixed_step=time.fixed_step,
+        integrator=INTEGRATORS[time.integrator],
+        large_steps=implicit_bdf2 if time.large_steps else None,
+        steady=time.steady,
+    )
+
+
 def _device(name: str, team: Team = ALONE) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -180,6 +204,10 @@ def _energy(
     match settings.energy:
         case DoubleWellSettings() as e:
             return double_well(e.height, e.low, e.high), None, {}
+        case FormulaSettings() as e:
+            names = tuple(field.name for field in _fields(settings))
+            f = Expression(e.formula, names, e.constants)
+            return f, FCC_L12 if len(names) == 4 else None, {}
         case BraggWilliamsSettings() as e:
             ideal = IdealMixing(FCC_L12.q, e.temperature, e.floor)
             v = [e.composition_interaction] + [e.order_interaction] * 3

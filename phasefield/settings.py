@@ -24,6 +24,18 @@ class GridSettings(Table):
     ]
     spacing: Positive
     """nm."""
+    boundaries: tuple[Literal["periodic", "no-flux"], ...] | None = None
+    """Of each axis; not given: all periodic."""
+    precision: Literal["double", "single"] = "double"
+    """Of the fields."""
+
+    @model_validator(mode="after")
+    def _each_axis(self) -> "GridSettings":
+        if self.boundaries is not None and len(self.boundaries) != len(self.shape):
+            raise ValueError(
+                f"`boundaries` must hold one entry for each of the {len(self.shape)} axes"
+            )
+        return self
 
 
 class DoubleWellSettings(Table):
@@ -33,6 +45,16 @@ class DoubleWellSettings(Table):
     height: Positive
     low: Finite
     high: Finite
+
+
+class FormulaSettings(Table):
+    """[energy] kind = "formula": f of the fields, eV/site, from text."""
+
+    kind: Literal["formula"]
+    formula: str
+    """Of c (with [composition]), eta (with [order] alone) or c, eta1, eta2, eta3 (with both), the
+    constants, numbers, + − * / **, parentheses, log, exp, sqrt, tanh, cos, sin."""
+    constants: Annotated[dict[str, Finite], Field(default_factory=dict)]
 
 
 class BraggWilliamsSettings(Table):
@@ -115,6 +137,17 @@ class TimeSettings(Table):
     """Largest estimated error of any field in any cell, per step."""
     first_step: Positive = 1e-3
     """t₀."""
+    largest_step: Positive | None = None
+    """t₀; not given: as long as the error estimate allows."""
+    fixed_step: Positive | None = None
+    """t₀; not given: steps follow the error estimate."""
+    integrator: Literal["semi_implicit_euler", "sbdf2", "exponential_euler", "etdrk2", "etdrk4"] = (
+        "etdrk4"
+    )
+    large_steps: Annotated[bool, Field(strict=True)] = True
+    """Whether implicit steps are tried once explicit ones do not grow any more."""
+    steady: NotNegative = 0.0
+    """The run ends when no field changes faster than this anywhere, 1/t₀."""
 
     @model_validator(mode="after")
     def _order(self) -> "TimeSettings":
@@ -129,6 +162,15 @@ class TimeSettings(Table):
         else:
             times = np.geomspace(self.first_frame, self.end, self.frames)
         return [*times[:-1].tolist(), self.end]
+
+
+class NoiseSettings(Table):
+    """[noise]: thermal noise; needs `time.fixed_step` and the integrator exponential_euler."""
+
+    temperature: Positive
+    """K."""
+    extent: Positive = 1.0
+    """Thickness (nm) of a two-dimensional grid, cross-section (nm²) of a one-dimensional one."""
 
 
 class PhaseSettings(Table):
@@ -150,7 +192,8 @@ class Settings(Table):
     """Directory of the run, relative to the TOML file."""
     grid: GridSettings
     energy: Annotated[
-        DoubleWellSettings | BraggWilliamsSettings | LearnedSettings, Field(discriminator="kind")
+        DoubleWellSettings | FormulaSettings | BraggWilliamsSettings | LearnedSettings,
+        Field(discriminator="kind"),
     ]
     site_volume: Positive = 1.0
     """Ω, nm³ per site."""
@@ -158,6 +201,7 @@ class Settings(Table):
     order: FieldSettings | None = None
     nucleus: tuple[NucleusSettings, ...] = ()
     nuclei: NucleiSettings | None = None
+    noise: NoiseSettings | None = None
     time: TimeSettings
     phases: PhaseSettings
 
@@ -166,12 +210,20 @@ class Settings(Table):
         tables = (self.composition is not None) + (self.order is not None)
         if self.energy.kind == "double_well" and tables != 1:
             raise ValueError("a double_well energy has one field: give [composition] or [order]")
-        if self.energy.kind != "double_well" and tables != 2:
+        if self.energy.kind == "formula" and tables == 0:
+            raise ValueError("there is no field: give [composition], [order] or both")
+        if self.energy.kind in ("bragg_williams", "learned") and tables != 2:
             raise ValueError(
                 f"a {self.energy.kind} energy has c and η: give both [composition] and [order]"
             )
         if self.nuclei is not None and tables != 2:
             raise ValueError("[nuclei] are L1₂ and need c and η; give [[nucleus]] instead")
+        fixed = self.time.fixed_step is not None
+        if self.noise and not (fixed and self.time.integrator == "exponential_euler"):
+            raise ValueError(
+                "[noise] holds for steps of one length alone: give `time.fixed_step` and "
+                '`time.integrator` = "exponential_euler"'
+            )
         return self
 
 

@@ -85,6 +85,15 @@ def test_nuclei_leave_the_mean_composition_and_wrap_around_the_boundary():
     assert area == pytest.approx(math.pi * 4.0**2 + math.pi**3 * 0.5**2 / 12, rel=1e-3)
 
 
+def test_a_nucleus_at_a_wall_does_not_reach_the_opposite_one():
+    grid = Grid((40, 40), 0.5, ("no-flux", "periodic"))
+    u = noisy(grid, [0.15], [0.0], seeded())
+    new = with_nuclei(grid, u, [Nucleus((0.0, 0.0), 4.0, (0.9,), 0.5)])
+    assert float(new[0, 0, 0]) > 0.8
+    assert float(new[0, 0, -1]) > 0.8
+    assert float(new[0, -1, 0]) < 0.2
+
+
 def test_scattered_centres_keep_their_distance_across_the_boundary():
     grid = Grid((30, 30), 1.0)
     centres = scattered(grid, 8, 7.0, seeded())

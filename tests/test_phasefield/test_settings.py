@@ -70,6 +70,14 @@ def test_output_times_are_evenly_spaced_or_at_equal_ratios(written):
 
 
 MISTAKES = [
+    (
+        "spacing = 0.5",
+        'spacing = 0.5\nboundaries = ["no-flux"]',
+        r"`boundaries` must hold one entry",
+    ),
+    ("spacing = 0.5", 'spacing = 0.5\nboundaries = ["open", "open"]', r"`grid.boundaries"),
+    ("end = 1.0", 'end = 1.0\nintegrator = "rk4"', r"`time.integrator`"),
+    ("[phases]", "[noise]\ntemperature = 300.0\n[phases]", r"\[noise\] holds for steps of one"),
     ("noise", "niose", r"`composition.niose` is not a known key; did you mean `noise`\?"),
     ("[phases]", "[phase]", r"`phase` is not a known key; did you mean `phases`\?"),
     ("spacing = 0.5", "spacing = -0.5", r"`grid.spacing`: .*greater than 0; it is -0\.5"),
