@@ -12,8 +12,9 @@ from torch import Tensor
 
 from idnn.checks import require_finite
 from phasefield.adaptive import State, StepControl, Stepper
+from phasefield.grid import Grid
 from phasefield.models import GradientFlow
-from phasefield.observe import Observation, PhaseMap, observe
+from phasefield.observe import Observation, observe
 
 Observer = Callable[[Observation], None]
 
@@ -75,7 +76,6 @@ def solve(
     model: GradientFlow,
     u0: Float[Tensor, "field *space"],
     times: Sequence[float],
-    phases: PhaseMap,
     *,
     control: StepControl | None = None,
     recorder: Recorder | None = None,
@@ -90,9 +90,9 @@ def solve(
         model: the equations.
         u0: fields at t = 0.
         times: increasing output times; each is met exactly and recorded, as is t = 0.
-        phases: names the phases whose shares are observed.
         control: how steps are chosen.
-        recorder: keeps fields and observations; in memory if None.
+        recorder: keeps fields and observations; in memory if None. `measurement.measure` tells
+            phases, interfaces and particles of the fields it keeps.
         observers: called with each accepted step.
 
     Raises:
@@ -107,15 +107,13 @@ def solve(
         record = recorder.restore()
         if record is None:
             state = stepper.start(u0)
-            first = observe(model.grid, state, phases)
-            record = Record(state, u0, (first,), clock.perf_counter() - began)
+            first = (observe(model.grid, state),)
+            record = Record(state, u0, first, clock.perf_counter() - began)
             recorder.append(record)
         began -= record.wall_s
         for time in times:
             if time > record.state.time:
-                state, observations = _advance(
-                    stepper, record.state, time, model, phases, observers
-                )
+                state, observations = _advance(stepper, record.state, time, model.grid, observers)
                 u = model.grid.inverse(state.u_hat)
                 record = Record(state, u, observations, clock.perf_counter() - began)
                 recorder.append(record)
@@ -126,14 +124,13 @@ def _advance(
     stepper: Stepper,
     state: State,
     until: float,
-    model: GradientFlow,
-    phases: PhaseMap,
+    grid: Grid,
     observers: Sequence[Observer],
 ) -> tuple[State, tuple[Observation, ...]]:
     observations = []
     while state.time < until:
         state = stepper.advance(state, until)
-        observations.append(observe(model.grid, state, phases))
+        observations.append(observe(grid, state))
         for observer in observers:
             observer(observations[-1])
     return state, tuple(observations)

@@ -12,7 +12,6 @@ from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.integrators import INTEGRATORS, Attempt, Evaluation, Integrator, etdrk4, sbdf2
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.solve import InMemory, solve
 
 
@@ -29,12 +28,12 @@ def u0(model):
 
 
 def at(model, u0, time, **control):
-    return solve(model, u0, [time], AboveThreshold(0.5), control=StepControl(**control))
+    return solve(model, u0, [time], control=StepControl(**control))
 
 
 def test_every_output_time_is_met_exactly_and_recorded(model, u0):
     memory, times = InMemory(), [0.1, 0.3, 1.0 / 3, 7.7]
-    solution = solve(model, u0, times, AboveThreshold(0.5), recorder=memory)
+    solution = solve(model, u0, times, recorder=memory)
     assert [record.state.time for record in memory.records] == [0.0, *times]
     assert solution.time == 7.7
     assert torch.equal(memory.records[0].u, u0)
@@ -42,9 +41,7 @@ def test_every_output_time_is_met_exactly_and_recorded(model, u0):
 
 def test_observations_cover_every_accepted_step_once(model, u0):
     memory, seen = InMemory(), []
-    solution = solve(
-        model, u0, [1.0, 3.0], AboveThreshold(0.5), recorder=memory, observers=[seen.append]
-    )
+    solution = solve(model, u0, [1.0, 3.0], recorder=memory, observers=[seen.append])
     kept = [o for record in memory.records for o in record.observations]
     assert [o.steps for o in kept] == list(range(solution.state.steps + 1))
     assert seen == kept[1:]
@@ -73,7 +70,7 @@ def test_steps_are_powers_of_two_or_fractions_of_what_is_left(model, u0):
 def test_no_step_is_longer_than_the_largest(model, u0):
     memory = InMemory()
     control = StepControl(largest_step=0.25, tolerance=0.1)
-    solve(model, u0, [5.0], AboveThreshold(0.5), control=control, recorder=memory)
+    solve(model, u0, [5.0], control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
     assert max(b - a for a, b in pairwise(times)) <= 0.25
 
@@ -93,7 +90,7 @@ def test_a_step_that_raises_the_free_energy_is_refused(model, u0):
     backwards = Integrator("backwards", prepare, 4, 4)
     control = StepControl(integrator=backwards, smallest_step=2.0**-20)
     with pytest.raises(StepTooSmall, match="the free energy rises"):
-        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+        solve(model, u0, [1.0], control=control)
 
 
 def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
@@ -108,7 +105,7 @@ def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
     broken = Integrator("broken", prepare, 1, 1)
     control = StepControl(integrator=broken, smallest_step=2.0**-20)
     with pytest.raises(StepTooSmall, match=r"At t = 0 no step down to 9.5\S+ is acceptable"):
-        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+        solve(model, u0, [1.0], control=control)
 
 
 @pytest.mark.parametrize("integrator", [etdrk4, sbdf2])
@@ -155,11 +152,11 @@ def test_a_largest_step_below_the_smallest_is_refused():
 @pytest.mark.parametrize("times", [[], [0.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
 def test_times_that_do_not_increase_are_refused(times, model, u0):
     with pytest.raises(ValueError, match="`times` must be positive and increase"):
-        solve(model, u0, times, AboveThreshold(0.5))
+        solve(model, u0, times)
 
 
 def test_fields_of_another_shape_or_with_nan_are_refused(model, u0):
     with pytest.raises(ValueError, match=r"`u0` must have shape \(1, 48\)"):
-        solve(model, u0[:, :-1], [1.0], AboveThreshold(0.5))
+        solve(model, u0[:, :-1], [1.0])
     with pytest.raises(ValueError, match="`u0` must be finite"):
-        solve(model, u0 * math.nan, [1.0], AboveThreshold(0.5))
+        solve(model, u0 * math.nan, [1.0])
