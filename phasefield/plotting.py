@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -114,7 +115,7 @@ def plot_history(history: xarray.Dataset, frames: xarray.Dataset, path: Path) ->
     _points(number, later["particles"], "#e69f00")
     number.set(ylabel="number of particles", ylim=(0, None))
     for axes in (area, size):
-        _plain_log(axes)
+        _logarithmic(axes)
     for axes in panels[-1]:
         axes.set_xlabel("time (t₀)")
     if len(time) > 1:
@@ -132,15 +133,13 @@ def _points(axes: Axes, values: xarray.DataArray, colour: str, label: str = "") 
     axes.plot(values["time"].to_numpy(), values.to_numpy(), color=colour, label=label, **style)
 
 
-def _plain_log(axes: Axes) -> None:
-    """A logarithmic axis with 1, 2, 5, 10, … written out, if there is anything to show."""
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic ordinate, if there is anything positive to show."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive):
         axes.set(yscale="log", ylim=(positive.min() / 1.2, positive.max() * 1.3))
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        plain_log(axes.yaxis)
 
 
 def _plot_line(
@@ -182,6 +181,13 @@ def middle_plane(values: np.ndarray) -> np.ndarray:
     if values.ndim == 1:
         return np.repeat(values[:, None], max(4, len(values) // 8), axis=1)
     return values if values.ndim == 2 else values[:, :, values.shape[2] // 2]
+
+
+def plain_log(axis: Axis) -> None:
+    """1, 2, 5, 10, … written out along a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bare(axes: Axes) -> None:

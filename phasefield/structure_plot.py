@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from phasefield.particles import equivalent_radius
-from phasefield.plotting import PHASE_COLOURS, STYLE_TEXT, bare, save, with_unit
+from phasefield.plotting import PHASE_COLOURS, STYLE_TEXT, bare, plain_log, save, with_unit
 
 TIME_COLOURS = "viridis_r"
 CURVES = 5
@@ -56,9 +56,10 @@ def _plot_structure_factors(axes: Axes, frames: xarray.Dataset) -> None:
     axes.set_ylabel(with_unit("S(k)", frames["structure_factor"]))
     largest = values.max()
     if largest > 0:
-        axes.set_ylim(largest / 10**DECADES, 4 * largest)
+        axes.set_ylim(largest / 10**DECADES, 10 * largest)
         seen = k[(values > largest / 10**DECADES).any(0) & (k <= np.pi / spacing)]
         axes.set_xlim(0.9 * k[0], 1.1 * seen[-1])
+    plain_log(axes.xaxis)
     _plot_porod(axes, frames)
     axes.legend(frameon=False, fontsize=8, loc="upper right")
 
@@ -69,7 +70,7 @@ def _plot_porod(axes: Axes, frames: xarray.Dataset) -> None:
     mean = float(frames["mean_wave_number"][-1])
     if not np.isfinite(mean):
         return
-    k = np.geomspace(1.5 * mean, 5 * mean, 2)
+    k = np.geomspace(1.5 * mean, 3.5 * mean, 2)
     value = np.interp(k[0], frames["wave_number"], frames["structure_factor"][-1])
     power = dimensions + 1
     axes.plot(k, 4 * value * (k / k[0]) ** -power, color="#888888", linewidth=1, linestyle="--")
@@ -85,7 +86,7 @@ def _plot_sizes(axes: Axes, frames: xarray.Dataset) -> None:
     if not len(radius):
         axes.text(0.5, 0.5, "no particles", ha="center", transform=axes.transAxes)
         return
-    bins = np.linspace(0, 1.02 * radius.max(), max(6, min(20, round(2 * len(radius) ** 0.5))))
+    bins = np.linspace(0, 1.02 * radius.max(), max(12, min(24, round(2 * len(radius) ** 0.5))))
     labels = frames["phase"].to_numpy()
     present = [i for i in range(1, len(labels)) if (phase == i).any()]
     axes.hist(

@@ -20,6 +20,7 @@ import zarr.storage._local
 from idnn.files import CannotWrite, DirectoryInUse, exclusive
 from phasefield import recorder
 from phasefield.checkpoints import CHECKPOINT, DamagedRun, read_checkpoint, write_checkpoint
+from phasefield.expression import double_well
 from phasefield.files import (
     TRAJECTORY,
     cut_trajectory,
@@ -29,6 +30,7 @@ from phasefield.files import (
 )
 from phasefield.grid import Grid
 from phasefield.measurement import measure
+from phasefield.models import GradientFlow, OrderField
 from phasefield.observe import AboveThreshold, L12Variants
 from phasefield.outputs import plot_run
 from phasefield.quantities import NAMES
@@ -36,6 +38,7 @@ from phasefield.recorder import RunRecorder
 from phasefield.run_directory import claim
 from phasefield.runs import execute
 from phasefield.settings import read_settings
+from phasefield.solve import solve
 
 RUN = """
 seed = 5
@@ -202,6 +205,7 @@ def test_what_is_measured_of_a_frame_stands_beside_it(settings):
     for index in range(4):
         u = torch.from_numpy(read_frame(data, data.attrs["fields"], index))
         check_frame(data.isel(time=index), index, measure(grid, u, L12Variants(0.1)))
+    assert data.sizes["particle"] == int(data["particles"].sum())
     assert summary["particles"] == int(data["particles"][-1]) > 0
     for name in ("interface_area", "mean_radius", "characteristic_length"):
         assert summary[name] == float(data[name][-1])
@@ -285,6 +289,24 @@ def test_a_trajectory_without_measurements_is_refused(settings):
 def test_a_field_named_as_a_measured_quantity_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`names` must not hold 'share', which is another array"):
         RunRecorder(tmp_path, Grid((8,), 1.0), ["share"], AboveThreshold(0.5), {})
+
+
+def test_a_run_between_walls_is_recorded_and_continued(tmp_path):
+    """tanh((x − 10)/2) between walls: one interface, and one particle that ends at a wall."""
+    grid = Grid((20, 6), 1.0, ("no-flux", "periodic"))
+    model = GradientFlow(grid, double_well(5.0, 0.3, 0.7), (OrderField("c", True, 5.0, 2.0),))
+    u0 = grid.field(lambda x, y: 0.5 + 0.2 * torch.tanh((x - 10) / 2) + 0 * y)[None]
+
+    def keep():
+        return RunRecorder(tmp_path, grid, ["c"], AboveThreshold(0.5), {})
+
+    solve(model, u0, [0.5], recorder=keep())
+    solution = solve(model, u0, [0.5, 1.0], recorder=keep())
+    assert solution.time == 1.0
+    data = open_trajectory(tmp_path)
+    np.testing.assert_allclose(data["interface_area"], [6.0] * 3, rtol=0.015)
+    np.testing.assert_array_equal(data["particle_volume"], [60.0] * 3)
+    np.testing.assert_array_equal(data["particle_frame"], [0, 1, 2])
 
 
 def test_without_particles_or_structure_the_summary_says_none(settings):
