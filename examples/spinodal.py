@@ -5,7 +5,6 @@ import torch
 from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.solve import InMemory, solve
 
 grid = Grid(shape=(100, 100), spacing=2.0)
@@ -20,6 +19,6 @@ composition = OrderField("c", conserved=True, mobility=5.0, kappa=2.0)
 model = GradientFlow(grid, f, (composition,))
 records = InMemory()
 u0 = 0.5 + 0.01 * waves[None]
-solve(model, u0, [10, 20, 50, 100], AboveThreshold(0.5), recorder=records)
+solve(model, u0, [10, 20, 50, 100], recorder=records)
 for record in records.records:
     print(f"t = {record.state.time:g} F = {record.state.energy.total:.2f}")

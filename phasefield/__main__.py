@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import time as clock
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from idnn.runtime import keep_freed_memory
 from phasefield.observe import Observation
 from phasefield.outputs import export_run, plot_run
+from phasefield.progress import RemainingTime
 from phasefield.runs import SUMMARY, execute
 from phasefield.settings import read_settings
 from phasefield.team import ALONE, Team, join
@@ -23,7 +25,7 @@ Run or resume a periodic phase-field simulation:
 
 The same command continues a run that was stopped at any moment, with the same result. The run
 directory then holds fields.zarr (frames and history), checkpoint.safetensors, settings.json,
-summary.json, microstructure.png, history.png and animation.gif.
+summary.json, microstructure.png, history.png, structure.png and animation.gif.
 
 On several processes, each with a slab of the fields along x and one GPU if there are as many:
 
@@ -33,8 +35,8 @@ They give the same result to rounding, and any number of them continues a run.
 
 Other commands:
 
-  python -m phasefield plot RUN_DIR      draw the figures and the animation again
-  python -m phasefield export RUN_DIR    write VTK files for ParaView
+  python -m phasefield plot RUN_DIR [--mp4]    draw figures and animation again, and a video
+  python -m phasefield export RUN_DIR          write VTK files for ParaView
 
 Bad input ends with one message on stderr and exit status 2; so does a run that cannot go on.
 """
@@ -43,9 +45,9 @@ Bad input ends with one message on stderr and exit status 2; so does a run that 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if options.debug:
+        logging.getLogger("phasefield").setLevel(logging.DEBUG)
     keep_freed_memory()
     team = ALONE
     try:
@@ -84,8 +86,13 @@ def _run_parser() -> argparse.ArgumentParser:
 
 
 def _plot_parser() -> argparse.ArgumentParser:
-    parser = _parser(" plot", "Draw microstructure.png, history.png and animation.gif of a run.")
+    parser = _parser(" plot", "Draw the figures and the animation of a run.")
     parser.add_argument("directory", type=Path, metavar="RUN_DIR", help="run directory")
+    parser.add_argument(
+        "--mp4",
+        action="store_true",
+        help="write animation.mp4 too (pip install 'scalebridge[video]')",
+    )
     parser.set_defaults(act=_plot)
     return parser
 
@@ -130,17 +137,19 @@ def _run(options: argparse.Namespace, team: Team) -> None:
 
 
 def _bar(stack: ExitStack, end: float) -> Callable[[Observation], None]:
-    """A progress bar, which appears with the first accepted step."""
+    """A progress bar of t, which appears with the first accepted step."""
     bars: list[tqdm] = []
-    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+    remaining, layout = RemainingTime(end), "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
     def show(now: Observation) -> None:
         if not bars:
             bars.append(stack.enter_context(tqdm(total=end, bar_format=layout)))
         (bar,) = bars
+        left = remaining.after(now.time, clock.monotonic())
         bar.set_description_str(f"t = {now.time:.4g}", refresh=False)
         bar.set_postfix_str(
-            f"F {now.free_energy:.2f}, step {now.dt:.2g}, {now.evaluations} evaluations",
+            f"ETA {'?' if left is None else tqdm.format_interval(left)}, "
+            f"F {now.free_energy:.6g}, step {now.dt:.2g}",
             refresh=False,
         )
         bar.update(now.time - bar.n)
@@ -150,7 +159,7 @@ def _bar(stack: ExitStack, end: float) -> Callable[[Observation], None]:
 
 def _plot(options: argparse.Namespace, team: Team) -> None:
     _require_alone(team)
-    for path in plot_run(options.directory):
+    for path in plot_run(options.directory, video=options.mp4):
         print(path)
 
 

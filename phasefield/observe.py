@@ -1,4 +1,4 @@
-"""What a run reports about its fields: energies, means, extremes and the share of each phase."""
+"""What a run reports of every accepted step, and how it tells phases apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class AboveThreshold:
 
 @dataclass(frozen=True)
 class Observation:
-    """One accepted step.
+    """One accepted step: what is known of it without another transform.
 
     Attributes:
         time: reduced time.
@@ -70,9 +70,6 @@ class Observation:
         bulk: bulk free energy, eV per nm or nm² of missing dimensions.
         gradient: gradient energy, same unit.
         means: mean of every field.
-        minima: smallest value of every field.
-        maxima: largest value of every field.
-        shares: fraction of the cells in every phase.
         steps: accepted steps so far.
         rejected: refused steps so far.
         evaluations: evaluations of ∂f/∂u so far.
@@ -83,9 +80,6 @@ class Observation:
     bulk: float
     gradient: float
     means: tuple[float, ...]
-    minima: tuple[float, ...]
-    maxima: tuple[float, ...]
-    shares: tuple[float, ...]
     steps: int
     rejected: int
     evaluations: int
@@ -97,7 +91,7 @@ class Observation:
 
     def row(self, names: Sequence[str]) -> dict[str, float]:
         """Every number under the name it has in a table; `names` are those of the fields."""
-        row: dict[str, float] = {
+        return {
             "time": self.time,
             "dt": self.dt,
             "bulk": self.bulk,
@@ -106,28 +100,21 @@ class Observation:
             "steps": self.steps,
             "rejected": self.rejected,
             "evaluations": self.evaluations,
+            **{f"mean_{name}": mean for name, mean in zip(names, self.means, strict=True)},
         }
-        for i, name in enumerate(names):
-            row |= {f"mean_{name}": self.means[i]}
-            row |= {f"min_{name}": self.minima[i], f"max_{name}": self.maxima[i]}
-        return row | {f"share_{i}": share for i, share in enumerate(self.shares)}
 
 
-def observe(grid: Grid, state: State, phases: PhaseMap) -> Observation:
-    """Reduce a state to an `Observation`."""
-    u = grid.inverse(state.u_hat)
-    cells = u.flatten(1)
-    minima, maxima = grid.team.max(torch.stack([-cells.amin(1), cells.amax(1)]))
-    counts = grid.total(torch.bincount(phases(u).flatten(), minlength=len(phases.labels)))
+def observe(grid: Grid, state: State) -> Observation:
+    """Reduce a state to an `Observation`; means are û(0) per cell."""
+    means = state.u_hat.flatten(1)[:, 0].real.double() / grid.cells
+    if grid.team.size > 1:  # the first process holds û(0)
+        means = grid.total(means if grid.team.rank == 0 else torch.zeros_like(means))
     return Observation(
         time=state.time,
         dt=state.dt,
         bulk=state.energy.bulk,
         gradient=state.energy.gradient,
-        means=tuple(grid.mean(u).tolist()),
-        minima=tuple((-minima).tolist()),
-        maxima=tuple(maxima.tolist()),
-        shares=tuple((counts / grid.cells).tolist()),
+        means=tuple(means.tolist()),
         steps=state.steps,
         rejected=state.rejected_by_error + state.rejected_by_energy,
         evaluations=state.evaluations,

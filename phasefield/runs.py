@@ -20,7 +20,7 @@ from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl
 from phasefield.expression import Expression, double_well
-from phasefield.files import open_history
+from phasefield.files import open_history, open_trajectory
 from phasefield.free_energies import load_energy, require_admissible
 from phasefield.gathering import Gathering
 from phasefield.grid import Grid
@@ -121,12 +121,11 @@ def _execute(settings: Settings, observers: Sequence[Observer], team: Team) -> d
     with team.together():
         if team.rank == 0:
             claim(settings.output, run.attributes["settings"])
-    recorder = RunRecorder(settings.output, run.model.grid, run.names, run.attributes)
+    recorder = RunRecorder(settings.output, run.model.grid, run.names, run.phases, run.attributes)
     solution = solve(
         run.model,
         run.u0,
         run.times,
-        run.phases,
         control=run.control,
         recorder=recorder if team.size == 1 else Gathering(recorder, run.model.grid),
         observers=observers,
@@ -139,18 +138,25 @@ def _execute(settings: Settings, observers: Sequence[Observer], team: Team) -> d
 
 
 def _write_summary(run: Run, settings: Settings, wall_s: float) -> dict[str, Any]:
-    history = open_history(settings.output)
-    summary = summarise(history, run, settings) | {"wall_s": round(wall_s, 3)}
+    history, frames = open_history(settings.output), open_trajectory(settings.output)
+    summary = summarise(history, frames, run, settings) | {"wall_s": round(wall_s, 3)}
     content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     write_atomically(settings.output / SUMMARY, content)
     return summary
 
 
-def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str, Any]:
-    """The figures of a run: conservation, decay of F, phases, cost; settings and versions."""
+def summarise(
+    history: xarray.Dataset, frames: xarray.Dataset, run: Run, settings: Settings
+) -> dict[str, Any]:
+    """The figures of a run: conservation, decay of F, phases, cost; settings and versions.
+
+    Phases, interfaces and particles are those of the last frame; a length that does not exist, as
+    without particles, is None.
+    """
     last = {str(name): float(column[-1]) for name, column in history.items()}
     energy = history["free_energy"].to_numpy()
-    shares = tuple(last[f"share_{i}"] for i in range(len(run.phases.labels)))
+    end = frames.isel(time=-1)
+    shares = tuple(end["share"].to_numpy().tolist())
     rounding = 1e-12 * np.abs(history["bulk"].to_numpy()).max()
     summary: dict[str, Any] = {
         "time": last["time"],
@@ -160,6 +166,12 @@ def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str
         "energy_never_rose": bool((np.diff(energy) <= rounding).all()),
         "fraction_ordered": sum(shares[1:]),
         "phase_shares": dict(zip(run.phases.labels, shares, strict=True)),
+        "interface_area": float(end["interface_area"]),
+        "interface_area_unit": end["interface_area"].attrs["units"],
+        "particles": int(end["particles"]),
+        "mean_radius": _number_or_none(end["mean_radius"]),
+        "characteristic_length": _number_or_none(end["characteristic_length"]),
+        "length_unit": "nm",
         "steps": int(last["steps"]),
         "rejected": int(last["rejected"]),
         "energy_evaluations": int(last["evaluations"]),
@@ -170,6 +182,11 @@ def summarise(history: xarray.Dataset, run: Run, settings: Settings) -> dict[str
     if len(shares) > 2:
         summary["variants"] = variants_present(shares, settings.phases.smallest_share)
     return summary | run.attributes
+
+
+def _number_or_none(value: xarray.DataArray) -> float | None:
+    """JSON knows no NaN."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _control(time: TimeSettings) -> StepControl:

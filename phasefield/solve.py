@@ -12,7 +12,8 @@ from torch import Tensor
 
 from idnn.checks import require_finite
 from phasefield.adaptive import Model, State, StepControl, Stepper
-from phasefield.observe import Observation, PhaseMap, observe
+from phasefield.grid import Grid
+from phasefield.observe import Observation, observe
 
 Observer = Callable[[Observation], None]
 
@@ -74,7 +75,6 @@ def solve(
     model: Model,
     u0: Float[Tensor, "field *space"],
     times: Sequence[float],
-    phases: PhaseMap,
     *,
     control: StepControl | None = None,
     recorder: Recorder | None = None,
@@ -90,9 +90,9 @@ def solve(
         u0: fields at t = 0.
         times: increasing output times; each is met exactly and recorded, as is t = 0. If the
             fields come to rest before (see `StepControl.steady`), that moment is the last recorded.
-        phases: names the phases whose shares are observed.
         control: how steps are chosen.
-        recorder: keeps fields and observations; in memory if None.
+        recorder: keeps fields and observations; in memory if None. `measurement.measure` tells
+            phases, interfaces and particles of the fields it keeps.
         observers: called with each accepted step.
 
     Raises:
@@ -108,15 +108,13 @@ def solve(
         record = recorder.restore()
         if record is None:
             state = stepper.start(u0)
-            first = observe(model.grid, state, phases)
-            record = Record(state, u0, (first,), clock.perf_counter() - began)
+            first = (observe(model.grid, state),)
+            record = Record(state, u0, first, clock.perf_counter() - began)
             recorder.append(record)
         began -= record.wall_s
         for time in times:
             if time > record.state.time and not stepper.is_steady(record.state):
-                state, observations = _advance(
-                    stepper, record.state, time, model, phases, observers
-                )
+                state, observations = _advance(stepper, record.state, time, model.grid, observers)
                 u = model.grid.inverse(state.u_hat)
                 record = Record(state, u, observations, clock.perf_counter() - began)
                 recorder.append(record)
@@ -127,14 +125,13 @@ def _advance(
     stepper: Stepper,
     state: State,
     until: float,
-    model: Model,
-    phases: PhaseMap,
+    grid: Grid,
     observers: Sequence[Observer],
 ) -> tuple[State, tuple[Observation, ...]]:
     observations = []
     while state.time < until and not stepper.is_steady(state):
         state = stepper.advance(state, until)
-        observations.append(observe(model.grid, state, phases))
+        observations.append(observe(grid, state))
         for observer in observers:
             observer(observations[-1])
     return state, tuple(observations)

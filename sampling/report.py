@@ -226,7 +226,7 @@ def _figures(found: Findings) -> dict[str, str]:
     images = {name: _png(figure) for name, figure in drawn.items()}
     for path in sorted((found.directory / FIGURES).glob("*.png")):
         images[path.stem] = _data_uri(path)
-    for name in ("microstructure.png", "history.png", "animation.gif"):
+    for name in ("microstructure.png", "history.png", "structure.png", "animation.gif"):
         path = found.directory / MICROSTRUCTURE / name
         if path.is_file():
             images[path.stem] = _data_uri(path)

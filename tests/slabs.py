@@ -17,7 +17,6 @@ from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, with_nuclei
 from phasefield.integrators import INTEGRATORS
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.runs import execute, prepare
 from phasefield.settings import read_settings
 from phasefield.team import ALONE, join
@@ -104,8 +103,7 @@ def run(model, u, integrator):
     """The initial and final fields, and what was observed last."""
     recorder = solve.InMemory()
     control = StepControl(integrator=INTEGRATORS[integrator], first_step=2.0**-6)
-    phases = AboveThreshold(0.5)
-    end = solve.solve(model, u, [1.0, 4.0], phases, control=control, recorder=recorder)
+    end = solve.solve(model, u, [1.0, 4.0], control=control, recorder=recorder)
     row = recorder.records[-1].observations[-1].row([field.name for field in model.fields])
     slabs = model.grid.slabs
     return {
@@ -150,7 +148,7 @@ def refusals(team, settings):
         "planes": message(lambda: Grid((64, 4), 1.0, team=replaced(team, 9))),
         "last": message(fails_on_the_last),
         "outside": message(lambda: prepare(bad, team)),
-        "shape": message(lambda: solve.solve(model, u, [1.0], AboveThreshold(0.5))),
+        "shape": message(lambda: solve.solve(model, u, [1.0])),
         "nan": str(team.max(lost).tolist()),
     }
 

@@ -21,7 +21,6 @@ from phasefield.integrators import (
     semi_implicit_euler,
 )
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.solve import InMemory, solve
 
 
@@ -41,12 +40,12 @@ STEEP = Expression("50*(u - 0.3)**2*(0.7 - u)**2*(1 + 300*u**6)", ("u",))
 
 
 def at(model, u0, time, **control):
-    return solve(model, u0, [time], AboveThreshold(0.5), control=StepControl(**control))
+    return solve(model, u0, [time], control=StepControl(**control))
 
 
 def test_every_output_time_is_met_exactly_and_recorded(model, u0):
     memory, times = InMemory(), [0.1, 0.3, 1.0 / 3, 7.7]
-    solution = solve(model, u0, times, AboveThreshold(0.5), recorder=memory)
+    solution = solve(model, u0, times, recorder=memory)
     assert [record.state.time for record in memory.records] == [0.0, *times]
     assert solution.time == 7.7
     assert torch.equal(memory.records[0].u, u0)
@@ -54,9 +53,7 @@ def test_every_output_time_is_met_exactly_and_recorded(model, u0):
 
 def test_observations_cover_every_accepted_step_once(model, u0):
     memory, seen = InMemory(), []
-    solution = solve(
-        model, u0, [1.0, 3.0], AboveThreshold(0.5), recorder=memory, observers=[seen.append]
-    )
+    solution = solve(model, u0, [1.0, 3.0], recorder=memory, observers=[seen.append])
     kept = [o for record in memory.records for o in record.observations]
     assert [o.steps for o in kept] == list(range(solution.state.steps + 1))
     assert seen == kept[1:]
@@ -85,7 +82,7 @@ def test_steps_are_powers_of_two_or_fractions_of_what_is_left(model, u0):
 def test_no_step_is_longer_than_the_largest(model, u0):
     memory = InMemory()
     control = StepControl(largest_step=0.25, tolerance=0.1)
-    solve(model, u0, [5.0], AboveThreshold(0.5), control=control, recorder=memory)
+    solve(model, u0, [5.0], control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
     assert max(b - a for a, b in pairwise(times)) <= 0.25
 
@@ -105,7 +102,7 @@ def test_a_step_that_raises_the_free_energy_is_refused(model, u0):
     backwards = Integrator("backwards", prepare, 4, 4)
     control = StepControl(integrator=backwards, smallest_step=2.0**-20)
     with pytest.raises(StepTooSmall, match="the free energy rises"):
-        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+        solve(model, u0, [1.0], control=control)
 
 
 def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
@@ -120,7 +117,7 @@ def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
     broken = Integrator("broken", prepare, 1, 1)
     control = StepControl(integrator=broken, smallest_step=2.0**-20)
     with pytest.raises(StepTooSmall, match=r"At t = 0 no step down to 9.5\S+ is acceptable"):
-        solve(model, u0, [1.0], AboveThreshold(0.5), control=control)
+        solve(model, u0, [1.0], control=control)
 
 
 @pytest.mark.parametrize("integrator", [etdrk4, sbdf2])
@@ -171,12 +168,12 @@ def test_a_run_that_has_come_to_rest_ends_before_its_time(model, u0):
     memory = InMemory()
     control = StepControl(steady=1e-7)
     times = [1.0, 1e9, 2e9]
-    solution = solve(model, u0, times, AboveThreshold(0.5), control=control, recorder=memory)
+    solution = solve(model, u0, times, control=control, recorder=memory)
     assert solution.state.speed <= 1e-7
     assert solution.state.handover.large
     assert solution.time < 1e9
     assert [record.state.time for record in memory.records] == [0.0, 1.0, solution.time]
-    again = solve(model, u0, times, AboveThreshold(0.5), control=control, recorder=memory)
+    again = solve(model, u0, times, control=control, recorder=memory)
     assert again.state is solution.state
     fitted = model.with_stabiliser(solution.state.stabiliser)
     change = fitted.linear * solution.state.u_hat + fitted.weight * solution.state.force_hat
@@ -186,7 +183,7 @@ def test_a_run_that_has_come_to_rest_ends_before_its_time(model, u0):
 def test_fixed_steps_are_all_alike_but_for_the_last_before_an_output(model, u0):
     memory = InMemory()
     control = StepControl(fixed_step=0.03, integrator=sbdf2)
-    solve(model, u0, [1.0, 2.0], AboveThreshold(0.5), control=control, recorder=memory)
+    solve(model, u0, [1.0, 2.0], control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
     steps = [b - a for a, b in pairwise(times)]
     assert sum(step == pytest.approx(0.03) for step in steps) >= len(steps) - 4
@@ -196,7 +193,7 @@ def test_fixed_steps_are_all_alike_but_for_the_last_before_an_output(model, u0):
 def test_a_fixed_step_that_is_too_long_is_an_error_that_says_so(model, u0):
     control = StepControl(fixed_step=200.0, integrator=semi_implicit_euler)
     with pytest.raises(StepTooSmall, match="the fixed step 200 is not acceptable"):
-        solve(replace(model, f=STEEP), u0, [1e4], AboveThreshold(0.5), control=control)
+        solve(replace(model, f=STEEP), u0, [1e4], control=control)
 
 
 @pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step", "fixed_step"])
@@ -218,11 +215,11 @@ def test_a_largest_step_below_the_smallest_is_refused():
 @pytest.mark.parametrize("times", [[], [0.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
 def test_times_that_do_not_increase_are_refused(times, model, u0):
     with pytest.raises(ValueError, match="`times` must be positive and increase"):
-        solve(model, u0, times, AboveThreshold(0.5))
+        solve(model, u0, times)
 
 
 def test_fields_of_another_shape_or_with_nan_are_refused(model, u0):
     with pytest.raises(ValueError, match=r"`u0` must have shape \(1, 48\)"):
-        solve(model, u0[:, :-1], [1.0], AboveThreshold(0.5))
+        solve(model, u0[:, :-1], [1.0])
     with pytest.raises(ValueError, match="`u0` must be finite"):
-        solve(model, u0 * math.nan, [1.0], AboveThreshold(0.5))
+        solve(model, u0 * math.nan, [1.0])

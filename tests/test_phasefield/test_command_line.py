@@ -2,8 +2,10 @@
 
 import ast
 import json
+import re
 import runpy
 import struct
+import sys
 import xml.etree.ElementTree as ElementTree
 from base64 import b64decode
 from pathlib import Path
@@ -14,8 +16,10 @@ import torch
 from PIL import Image
 
 from phasefield.__main__ import main
+from phasefield.animation import GIF_LIMIT
 from phasefield.files import open_trajectory, read_frame
-from phasefield.plotting import GIF_LIMIT
+from phasefield.runs import execute
+from phasefield.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 RUN = """
@@ -52,10 +56,11 @@ HEAVY = {
     "zarr": {"files"},
     "numba": {"kernels"},
     "sympy": {"expression", "formula"},
-    "xarray": {"files", "outputs", "plotting", "runs"},
+    "xarray": {"files", "outputs", "plotting", "runs", "structure_plot"},
     "pydantic": {"settings"},
-    "matplotlib": {"plotting"},
-    "PIL": {"plotting"},
+    "matplotlib": {"animation", "plotting", "structure_plot"},
+    "PIL": {"animation"},
+    "scipy": {"particles"},
     "tqdm": {"__main__"},
     "pycalphad": {"calphad", "database"},
 }
@@ -86,16 +91,67 @@ def test_a_run_leaves_its_summary_figures_and_animation(run, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert [Path(line) for line in printed[1:]] == [
         directory / name
-        for name in ("summary.json", "microstructure.png", "history.png", "animation.gif")
+        for name in (
+            "summary.json",
+            "microstructure.png",
+            "history.png",
+            "structure.png",
+            "animation.gif",
+        )
     ]
     assert json.loads((directory / "summary.json").read_text())["variants"] == 4
-    for name in ("microstructure.png", "history.png"):
+    for name in ("microstructure.png", "history.png", "structure.png"):
         with Image.open(directory / name) as picture:
             assert picture.width > 1000
     with Image.open(directory / "animation.gif") as animation:
         assert getattr(animation, "n_frames", 1) == 4
     assert (directory / "animation.gif").stat().st_size < GIF_LIMIT
     assert main(["plot", str(directory)]) == 0
+
+
+def test_a_video_shows_every_frame_and_the_last_for_two_seconds(run):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    assert main([str(run), "--quiet"]) == 0
+    directory = run.parent / "run"
+    assert main(["plot", str(directory), "--mp4"]) == 0
+    count, seconds = ffmpeg.count_frames_and_secs(str(directory / "animation.mp4"))
+    assert count == 4 + 16
+    assert seconds == pytest.approx(2.5, abs=0.05)
+    assert list(directory.glob("*.tmp")) == []
+
+
+def test_a_video_without_its_package_is_refused_before_anything_is_drawn(run, capsys, monkeypatch):
+    assert main([str(run), "--quiet"]) == 0
+    (run.parent / "run" / "history.png").unlink()
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main(["plot", str(run.parent / "run"), "--mp4"]) == 2
+    assert "pip install 'scalebridge[video]'" in capsys.readouterr().err
+    assert not (run.parent / "run" / "history.png").exists()
+
+
+def test_the_bar_shows_time_energy_step_and_what_is_left(run, capsys):
+    assert main([str(run)]) == 0
+    shown = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"t = 5 100%\|.*ETA 00:00, F -\S+, step \S+", shown)
+
+
+@pytest.mark.parametrize(("shape", "frames"), [("[40]", 1), ("[12, 8, 10]", 2)])
+def test_runs_of_every_dimension_are_drawn(shape, frames, run):
+    text = RUN.replace("[40, 36]", shape).replace("frames = 3", f"frames = {frames}")
+    run.write_text(re.sub(r"(?s)\[nuclei\].*(?=\[time\])", "", text))
+    assert main([str(run), "--quiet"]) == 0
+    assert (run.parent / "run" / "structure.png").exists()
+
+
+def test_a_run_that_was_stopped_after_its_first_frame_can_be_drawn(run):
+    settings = read_settings(run)
+    with pytest.raises(KeyboardInterrupt):
+        execute(settings, [interrupt])
+    assert main(["plot", str(settings.output)]) == 0
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
 
 
 def test_an_export_holds_the_fields_with_x_running_fastest(run):
@@ -110,6 +166,13 @@ def test_an_export_holds_the_fields_with_x_running_fastest(run):
     assert piece.get("Extent") == "0 40 0 36 0 1"
     array = image.find(".//DataArray[@Name='eta2']")
     assert array is not None
+    assert array.findtext("InformationKey[@name='UNITS_LABEL']") == "1"
+    moment = image.findtext(".//FieldData/DataArray[@Name='TimeValue']")
+    assert struct.unpack("<Qd", b64decode(str(moment))) == (8, 5.0)
+    phase = image.find(".//DataArray[@Name='phase']")
+    assert phase is not None
+    assert phase.get("type") == "UInt8"
+    assert set(b64decode(str(phase.text))[8:]) == {0, 1, 2, 3, 4}
     raw = b64decode(str(array.text))
     assert struct.unpack("<Q", raw[:8]) == (40 * 36 * 4,)
     values = np.frombuffer(raw[8:], "<f4").reshape(36, 40).T

@@ -8,7 +8,6 @@ import torch
 from phasefield.adaptive import StepControl
 from phasefield.equation import Equation
 from phasefield.grid import Grid
-from phasefield.observe import AboveThreshold
 from phasefield.solve import solve
 
 TIGHT = StepControl(tolerance=1e-9, largest_step=0.05)
@@ -21,7 +20,7 @@ def test_rolls_of_swift_and_hohenberg_grow_to_their_known_amplitude():
     model = Equation(grid, ("u",), -((1 - grid.k2) ** 2)[None], lambda u, time: r * u - u**3)
     x = grid.cell_centres()[0]
     loose = StepControl(tolerance=1e-7)
-    end = solve(model, (0.05 * torch.cos(x))[None], [3000.0], AboveThreshold(0.5), control=loose)
+    end = solve(model, (0.05 * torch.cos(x))[None], [3000.0], control=loose)
     amplitude = 2 * float((end.u[0] * torch.cos(x)).mean())
     assert amplitude == pytest.approx(math.sqrt(4 * r / 3), rel=1e-4)
 
@@ -35,7 +34,7 @@ def test_a_source_in_time_gives_the_solution_it_was_made_for():
         return (wave * (math.cos(time) + math.sin(time)))[None] + 0 * u
 
     model = Equation(grid, ("u",), -grid.k2[None], force)
-    end = solve(model, torch.zeros(1, 16, dtype=torch.float64), [2.0], AboveThreshold(0.5),
+    end = solve(model, torch.zeros(1, 16, dtype=torch.float64), [2.0],
                 control=TIGHT)  # fmt: skip
     torch.testing.assert_close(end.u[0], wave * math.sin(2.0), rtol=0, atol=1e-8)
 
@@ -43,7 +42,7 @@ def test_a_source_in_time_gives_the_solution_it_was_made_for():
 def test_a_weight_multiplies_the_force():
     grid = Grid((8,), 1.0)
     model = Equation(grid, ("u",), 0 * grid.k2[None], lambda u, t: 0 * u + 1, 3 + 0 * grid.k2[None])
-    end = solve(model, torch.zeros(1, 8, dtype=torch.float64), [2.0], AboveThreshold(0.5))
+    end = solve(model, torch.zeros(1, 8, dtype=torch.float64), [2.0])
     torch.testing.assert_close(end.u, torch.full_like(end.u, 6.0))
 
 

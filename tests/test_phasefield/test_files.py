@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,27 @@ import torch
 import zarr.storage._local
 
 from idnn.files import CannotWrite, DirectoryInUse, exclusive
-from phasefield.checkpoints import CHECKPOINT, DamagedRun, read_checkpoint
-from phasefield.files import TRAJECTORY, open_history, open_trajectory, read_frame
+from phasefield import recorder
+from phasefield.checkpoints import CHECKPOINT, DamagedRun, read_checkpoint, write_checkpoint
+from phasefield.expression import double_well
+from phasefield.files import (
+    TRAJECTORY,
+    cut_trajectory,
+    open_history,
+    open_trajectory,
+    read_frame,
+)
+from phasefield.grid import Grid
+from phasefield.measurement import measure
+from phasefield.models import GradientFlow, OrderField
+from phasefield.observe import AboveThreshold, L12Variants
+from phasefield.outputs import plot_run
+from phasefield.quantities import NAMES
+from phasefield.recorder import RunRecorder
 from phasefield.run_directory import claim
 from phasefield.runs import execute
 from phasefield.settings import read_settings
+from phasefield.solve import solve
 
 RUN = """
 seed = 5
@@ -168,7 +185,135 @@ def test_the_trajectory_opens_with_named_axes_units_and_settings(settings):
     history = open_history(run.output)
     assert history["free_energy"].attrs["units"] == "eV/nm"
     assert history.sizes["step"] == summary["steps"] + 1
-    assert float(history["max_c"][-1]) == pytest.approx(frame[0].max(), rel=1e-6)
+    assert float(data["maximum"].sel(field="c")[-1]) == pytest.approx(frame[0].max(), rel=1e-6)
+
+
+def test_what_is_measured_of_a_frame_stands_beside_it(settings):
+    run = settings(cells=32, end=150.0)
+    summary = execute(run)
+    data = open_trajectory(run.output)
+    assert data["share"].dims == ("time", "phase")
+    assert data["share"].sel(phase="γ′ 1").sizes == {"time": 4}
+    assert data["structure_factor"].dims == ("time", "shell")
+    units = {name: data[name].attrs["units"] for name in NAMES}
+    assert units["interface_area"] == units["mean_radius"] == "nm"
+    assert units["structure_factor"] == units["particle_volume"] == "nm2"
+    assert units["wave_number"] == "nm-1"
+    assert units["mode_density"] == "nm-2"
+    assert units["share"] == units["particles"] == units["maximum"] == "1"
+    grid = Grid((32, 32), 0.5)
+    for index in range(4):
+        u = torch.from_numpy(read_frame(data, data.attrs["fields"], index))
+        check_frame(data.isel(time=index), index, measure(grid, u, L12Variants(0.1)))
+    assert data.sizes["particle"] == int(data["particles"].sum())
+    assert summary["particles"] == int(data["particles"][-1]) > 0
+    for name in ("interface_area", "mean_radius", "characteristic_length"):
+        assert summary[name] == float(data[name][-1])
+
+
+def check_frame(frame, index, expected):
+    """Frames are kept in float32, so that a cell at the threshold may change its phase."""
+    np.testing.assert_allclose(frame["minimum"], expected.minima, rtol=1e-6)
+    np.testing.assert_allclose(frame["maximum"], expected.maxima, rtol=1e-6)
+    np.testing.assert_allclose(frame["share"], expected.shares, atol=2 / 1024)
+    np.testing.assert_allclose(frame["boundary_area"], expected.boundary_areas, atol=2)
+    assert float(frame["interface_area"]) == pytest.approx(expected.interface_area, abs=2)
+    structure = expected.structure
+    np.testing.assert_allclose(frame["wave_number"], structure.wave_number)
+    np.testing.assert_allclose(frame["mode_density"], structure.mode_density)
+    largest = structure.value.max()
+    np.testing.assert_allclose(frame["structure_factor"], structure.value, atol=1e-4 * largest)
+    ours = frame["particle_frame"] == index
+    assert int(frame["particles"]) == int(ours.sum()) == len(expected.particles.volume)
+    assert frame["particle_phase"][ours].values.tolist() == expected.particles.phase.tolist()
+    cells = frame["particle_volume"].to_numpy()[ours] / 0.25
+    np.testing.assert_allclose(cells, expected.particles.volume / 0.25, atol=2)
+
+
+def test_the_history_holds_what_needs_no_transform(settings):
+    run = settings()
+    execute(run)
+    history = open_history(run.output)
+    assert list(history) == [
+        "time", "dt", "bulk", "gradient", "free_energy", "steps", "rejected", "evaluations",
+        "mean_c", "mean_eta1", "mean_eta2", "mean_eta3",
+    ]  # fmt: skip
+    frame = read_frame(open_trajectory(run.output), ["c", "eta2"], 3)
+    assert float(history["mean_c"][-1]) == pytest.approx(frame[0].mean(), rel=1e-6)
+    assert float(history["mean_eta2"][-1]) == pytest.approx(frame[1].mean(), abs=1e-9)
+
+
+def test_particles_beyond_the_checkpoint_are_cut_with_their_frames(settings):
+    run = settings(cells=32, end=150.0, frames=6)
+    execute(run)
+    before = open_trajectory(run.output).load()
+    cut_trajectory(run.output, 6, 5)
+    after = open_trajectory(run.output).load()
+    assert after.sizes["time"] == 6
+    kept = (before["particle_frame"] < 6).to_numpy()
+    assert 0 < kept.sum() < len(kept)
+    for name in ("particle_frame", "particle_phase", "particle_volume"):
+        np.testing.assert_array_equal(after[name], before[name][kept])
+
+
+def test_particles_written_before_a_crash_are_written_once(settings, tmp_path, monkeypatch):
+    """The last checkpoint fails, after the frame and its particles were written."""
+    whole = settings(cells=32, end=150.0, frames=6)
+    execute(whole)
+    run = whole.model_copy(update={"output": tmp_path / "crashed"})
+
+    def refuse_the_last(directory, checkpoint):
+        if checkpoint.frames == 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_checkpoint(directory, checkpoint)
+
+    monkeypatch.setattr(recorder, "write_checkpoint", refuse_the_last)
+    with pytest.raises(CannotWrite):
+        execute(run)
+    ahead = open_trajectory(run.output).load()
+    assert (ahead["particle_frame"] == 6).any()
+    monkeypatch.undo()
+    execute(run)
+    assert contents(run.output) == contents(whole.output)
+
+
+def test_a_trajectory_without_measurements_is_refused(settings):
+    run = settings()
+    execute(run)
+    shutil.rmtree(run.output / TRAJECTORY / "mean_radius")
+    for use in (execute, lambda run: plot_run(run.output)):
+        with pytest.raises(DamagedRun, match="lacks `mean_radius`: it was recorded by another"):
+            use(run)
+
+
+def test_a_field_named_as_a_measured_quantity_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`names` must not hold 'share', which is another array"):
+        RunRecorder(tmp_path, Grid((8,), 1.0), ["share"], AboveThreshold(0.5), {})
+
+
+def test_a_run_between_walls_is_recorded_and_continued(tmp_path):
+    """tanh((x − 10)/2) between walls: one interface, and one particle that ends at a wall."""
+    grid = Grid((20, 6), 1.0, ("no-flux", "periodic"))
+    model = GradientFlow(grid, double_well(5.0, 0.3, 0.7), (OrderField("c", True, 5.0, 2.0),))
+    u0 = grid.field(lambda x, y: 0.5 + 0.2 * torch.tanh((x - 10) / 2) + 0 * y)[None]
+
+    def keep():
+        return RunRecorder(tmp_path, grid, ["c"], AboveThreshold(0.5), {})
+
+    solve(model, u0, [0.5], recorder=keep())
+    solution = solve(model, u0, [0.5, 1.0], recorder=keep())
+    assert solution.time == 1.0
+    data = open_trajectory(tmp_path)
+    np.testing.assert_allclose(data["interface_area"], [6.0] * 3, rtol=0.015)
+    np.testing.assert_array_equal(data["particle_volume"], [60.0] * 3)
+    np.testing.assert_array_equal(data["particle_frame"], [0, 1, 2])
+
+
+def test_without_particles_or_structure_the_summary_says_none(settings):
+    summary = execute(settings(noise=0.0))
+    assert summary["particles"] == 0
+    assert summary["mean_radius"] is None
+    assert summary["interface_area"] == 0
 
 
 def test_the_summary_reports_conservation_decay_and_phases(settings):

@@ -15,7 +15,6 @@ from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.integrators import Point, etdrk4
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.solve import solve
 
 BENCHMARK_1 = double_well(5.0, 0.3, 0.7)
@@ -64,9 +63,7 @@ def test_a_relaxed_pair_of_interfaces_has_the_exact_energy():
     model = cahn_hilliard((256,), 0.39)
     x = model.grid.cell_centres()[0] - 256 * 0.39 / 2
     guess = 0.5 - 0.2 * torch.tanh((x.abs() - 25) / 2)
-    solution = solve(
-        model, guess[None], [2000.0], AboveThreshold(0.5), control=StepControl(tolerance=1e-5)
-    )
+    solution = solve(model, guess[None], [2000.0], control=StepControl(tolerance=1e-5))
     sigma = math.sqrt(2 * 2.0 * 5.0) * 0.4**3 / 6
     assert sigma == pytest.approx(0.0477028, abs=1e-7)
     assert solution.state.energy.total / 2 == pytest.approx(sigma, rel=1e-4)
@@ -120,7 +117,7 @@ def test_an_allen_cahn_circle_shrinks_by_its_curvature():
     u0 = 0.5 * (1 - torch.tanh(distance / (2 * math.sqrt(2.0 / 2))))
     areas = []
     for end in (40.0, 100.0):
-        solution = solve(model, u0[None], [end], AboveThreshold(0.5))
+        solution = solve(model, u0[None], [end])
         areas.append(float(solution.u.sum()))
     rate = (areas[1] - areas[0]) / (60 * math.pi)
     assert rate == pytest.approx(-2 * 2.0, rel=0.01)

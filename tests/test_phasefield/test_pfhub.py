@@ -13,7 +13,6 @@ from phasefield.adaptive import StepControl
 from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.models import GradientFlow, OrderField
-from phasefield.observe import AboveThreshold
 from phasefield.solve import InMemory, solve
 
 REFERENCE = {10.0: 297.90, 20.0: 213.00, 100.0: 137.16}
@@ -31,7 +30,7 @@ def free_energies(cells, times):
     model = GradientFlow(grid, double_well(5.0, 0.3, 0.7), (OrderField("c", True, 5.0, 2.0),))
     memory = InMemory()
     control = StepControl(tolerance=1e-4)
-    solve(model, c[None], times, AboveThreshold(0.5), control=control, recorder=memory)
+    solve(model, c[None], times, control=control, recorder=memory)
     return {r.state.time: r.state.energy.total for r in memory.records[1:]}
 
 
