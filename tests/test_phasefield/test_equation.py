@@ -8,6 +8,7 @@ import torch
 from phasefield.adaptive import StepControl
 from phasefield.equation import Equation
 from phasefield.grid import Grid
+from phasefield.integrators import INTEGRATORS
 from phasefield.solve import solve
 
 TIGHT = StepControl(tolerance=1e-9, largest_step=0.05)
@@ -37,6 +38,29 @@ def test_a_source_in_time_gives_the_solution_it_was_made_for():
     end = solve(model, torch.zeros(1, 16, dtype=torch.float64), [2.0],
                 control=TIGHT)  # fmt: skip
     torch.testing.assert_close(end.u[0], wave * math.sin(2.0), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS.values(), ids=INTEGRATORS)
+def test_a_manufactured_solution_is_met_at_the_order_of_the_integrator(integrator):
+    """u = ½ + ⅕ sin x cos t of u̇ = κ∇²u − 4u(u−1)(u−½) + S, smooth in space and time."""
+    grid, kappa = Grid((16,), 2 * math.pi / 16), 0.3
+    x = grid.cell_centres()[0]
+
+    def exact(time):
+        return (0.5 + 0.2 * torch.sin(x) * math.cos(time))[None]
+
+    def force(u, time):
+        v = exact(time)
+        source = -0.2 * torch.sin(x) * math.sin(time) + kappa * (v - 0.5)
+        return -4 * u * (u - 1) * (u - 0.5) + source + 4 * v * (v - 1) * (v - 0.5)
+
+    model = Equation(grid, ("u",), -kappa * grid.k2[None], force)
+
+    def error(dt):
+        control = StepControl(fixed_step=dt, integrator=integrator)
+        return float((solve(model, exact(0.0), [2.0], control=control).u - exact(2.0)).norm())
+
+    assert math.log2(error(1 / 16) / error(1 / 32)) == pytest.approx(integrator.order, abs=0.2)
 
 
 def test_a_weight_multiplies_the_force():

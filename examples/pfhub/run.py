@@ -1,0 +1,92 @@
+"""Run benchmarks of PFHub and keep F(t), or the errors of benchmark 7, in `results/`.
+
+    python examples/pfhub/run.py 1a 1b 2a 7
+
+1a with starts sampled at the centres of 128² and 200² cells and at the nodes of 256², 1b between
+walls, 2a on 128² and 200² cells, each until it rests or the last time of `TIMES`. Minutes each.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import Wave, ripening, spinodal, square
+
+from idnn.files import write_atomically
+from idnn.runtime import keep_freed_memory
+from phasefield.adaptive import StepControl
+from phasefield.integrators import INTEGRATORS
+from phasefield.solve import InMemory, solve
+
+RESULTS = Path(__file__).parent / "results"
+TIMES = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 1e5, 7.75e5]
+CONTROL = StepControl(tolerance=1e-4, steady=1e-8)
+
+STARTS: dict[str, Callable[[], Any]] = {
+    "1a 128": lambda: spinodal(square(128)),
+    "1a 200": lambda: spinodal(square(200)),
+    "1a 256 nodes": lambda: spinodal(square(256), nodes=True),
+    "1b 200": lambda: spinodal(square(200, walls=True)),
+    "2a 128": lambda: ripening(square(128)),
+    "2a 200": lambda: ripening(square(200)),
+}
+
+
+def curve(name: str) -> dict[str, Any]:
+    """F at the listed times, and what it cost."""
+    model, u0 = STARTS[name]()
+    memory, began = InMemory(), time.perf_counter()
+    solution = solve(model, u0, TIMES, control=CONTROL, recorder=memory)
+    kept = [(r.state.time, r.state.energy.total, r.wall_s) for r in memory.records[1:]]
+    return {
+        "time": [t for t, _, _ in kept], "F": [f for _, f, _ in kept],
+        "wall_s": [s for _, _, s in kept], "rests": solution.state.speed <= CONTROL.steady,
+        "steps": solution.state.steps, "evaluations": solution.state.evaluations,
+        "total_s": time.perf_counter() - began, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def error(cells: int, integrator: str, dt: float, end: float, wave: Wave) -> float:
+    """L₂ error of benchmark 7 at `end`."""
+    model = wave.equation(cells)
+    control = StepControl(fixed_step=dt, integrator=INTEGRATORS[integrator])
+    end_u = solve(model, wave.solution(model.grid, 0.0), [end], control=control).u
+    difference = (end_u - wave.solution(model.grid, end)).square().sum()
+    return math.sqrt(float(difference) * model.grid.cell_volume)
+
+
+def orders(end: float = 8.0) -> Iterator[tuple[str, list[Any]]]:
+    """Errors over steps for every integrator, and over cells."""
+    for name in INTEGRATORS:
+        steps = [2.0**-k for k in (range(2, 6) if name == "etdrk4" else range(4, 9))]
+        yield name, [(dt, error(320, name, dt, end, Wave())) for dt in steps]
+    cells = (64, 96, 128, 192, 256, 320)
+    yield "space", [(n, error(n, "etdrk4", 2.0**-6, end, Wave())) for n in cells]
+    yield (
+        "7c etdrk4",
+        [(2.0**-k, error(320, "etdrk4", 2.0**-k, end, Wave(turning=0.5))) for k in range(3, 7)],
+    )
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="+", choices=["1a", "1b", "2a", "7"])
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    for case in parser.parse_args().cases:
+        path = RESULTS / f"{case}.json"
+        found = (
+            dict(orders()) if case == "7" else {n: curve(n) for n in STARTS if n.startswith(case)}
+        )
+        write_atomically(path, json.dumps(found, indent=1) + "\n")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
