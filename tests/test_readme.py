@@ -56,7 +56,7 @@ def test_every_command_and_file_in_the_readme_exists():
 def test_examples_are_short_and_documented(path):
     source = path.read_text()
     assert ast.get_docstring(ast.parse(source))
-    if not {"dft", "eam", "benchmarks"} & set(path.parts):
+    if not {"dft", "eam", "benchmarks", "pfhub"} & set(path.parts):
         assert len(source.splitlines()) <= 80
 
 

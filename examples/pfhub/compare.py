@@ -7,6 +7,7 @@ that report the specified problem; half do not. Draws `results/pfhub.png`; the l
 object with the largest relative deviation of every case.
 """
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -17,11 +18,11 @@ RESULTS = Path(__file__).parent / "results"
 SIGMA = math.sqrt(20) * 0.4**3 / 6
 """Interface energy of benchmark 1 in closed form."""
 
-MEUMAPPS = {
+MEUMAPPS: dict[float, float] = {
     100: 136.52, 500: 98.61, 1000: 85.31, 2000: 60.64, 5000: 43.84, 1e4: 33.42, 2e4: 27.90,
 }  # fmt: skip
-MOOSE = {1: 3485.6, 5: 2787.0, 10: 2067.6, 20: 1302.6, 200: 873.2, 500: 758.6}
-FENICS = {1: 3479.0, 5: 2665.0, 10: 2069.0, 20: 1348.0}
+MOOSE: dict[float, float] = {1: 3485.6, 5: 2787.0, 10: 2067.6, 20: 1302.6, 200: 873.2, 500: 758.6}
+FENICS: dict[float, float] = {1: 3479.0, 5: 2665.0, 10: 2069.0, 20: 1348.0}
 
 
 def read(case: str) -> dict:
@@ -46,7 +47,7 @@ def largest(curve: dict, reference: dict[float, float], times: tuple[float, floa
 
 def order(errors: list[list[float]]) -> float:
     """Of convergence, over the last halving that is above the floor of space, 2e-8."""
-    pairs = [(a, b) for (_, a), (_, b) in zip(errors, errors[1:], strict=False) if b > 2e-8]
+    pairs = [(a, b) for (_, a), (_, b) in itertools.pairwise(errors) if b > 2e-8]
     return math.log2(pairs[-1][0] / pairs[-1][1])
 
 
