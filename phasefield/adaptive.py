@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -285,13 +286,15 @@ class Stepper:
         if self._control.fixed_step is not None:
             why = "the free energy rises" if precise else "the fields are not finite any more"
             raise StepTooSmall(
-                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}); shorten "
-                "it, or leave the choice of steps to the error estimate."
+                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}; "
+                f"{self._ranges(state)}); shorten it, or leave the choice of steps to the error "
+                "estimate."
             )
         if shorter < self._control.smallest_step:
             raise StepTooSmall(
                 f"At t = {state.time:g} no step down to {self._control.smallest_step:g} is "
-                f"acceptable ({why}); try a finer grid, a larger `tolerance` or larger kappa."
+                f"acceptable ({why}; {self._ranges(state)}); try a finer grid, a larger "
+                "`tolerance` or larger kappa."
             )
         _log.debug("t = %g: step %g refused, error %g", state.time, dt, error)
         state = replace(
@@ -304,6 +307,16 @@ class Stepper:
         if turn.large != state.handover.large:
             state = replace(state, handover=turn, dt=turn.dt)
         return self._measured(state)
+
+    def _ranges(self, state: State) -> str:
+        """Between what each field lies in the last good state."""
+        grid = self._model.grid
+        u = grid.inverse(state.u_hat).flatten(1)
+        low, high = grid.team.max(torch.stack([-u.amin(1), u.amax(1)])).tolist()
+        pairs = zip(self._model.fields, low, high, strict=True)
+        return ", ".join(
+            f"{getattr(field, 'name', field)} from {-a:.4g} to {b:.4g}" for field, a, b in pairs
+        )
 
     def _measured(self, state: State) -> State:
         """S fitted to the present state; a new S costs an evaluation for every F kept."""

@@ -18,7 +18,7 @@ from idnn.files import exclusive, write_atomically
 from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
-from phasefield.adaptive import StepControl
+from phasefield.adaptive import StepControl, StepTooSmall
 from phasefield.expression import Expression, double_well
 from phasefield.files import open_history, open_trajectory
 from phasefield.free_energies import load_energy, require_admissible
@@ -38,10 +38,11 @@ from phasefield.settings import (
     FieldSettings,
     FormulaSettings,
     LearnedSettings,
+    NucleusSettings,
     Settings,
     TimeSettings,
 )
-from phasefield.solve import Observer, solve
+from phasefield.solve import Event, Observer, solve
 from phasefield.team import ALONE, Team
 
 SUMMARY = "summary.json"
@@ -56,6 +57,7 @@ class Run:
     times: tuple[float, ...]
     phases: PhaseMap
     control: StepControl
+    events: tuple[Event, ...]
     attributes: dict[str, Any]
 
     @property
@@ -94,6 +96,7 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
         times=tuple(settings.time.output_times()),
         phases=AboveThreshold(threshold) if system is None else L12Variants(threshold),
         control=_control(settings.time),
+        events=_events(settings, grid),
         attributes=_attributes(settings, grid, provenance),
     )
 
@@ -122,14 +125,20 @@ def _execute(settings: Settings, observers: Sequence[Observer], team: Team) -> d
         if team.rank == 0:
             claim(settings.output, run.attributes["settings"])
     recorder = RunRecorder(settings.output, run.model.grid, run.names, run.phases, run.attributes)
-    solution = solve(
-        run.model,
-        run.u0,
-        run.times,
-        control=run.control,
-        recorder=recorder if team.size == 1 else Gathering(recorder, run.model.grid),
-        observers=observers,
-    )
+    try:
+        solution = solve(
+            run.model,
+            run.u0,
+            run.times,
+            control=run.control,
+            recorder=recorder if team.size == 1 else Gathering(recorder, run.model.grid),
+            observers=observers,
+            events=run.events,
+        )
+    except StepTooSmall as error:
+        raise StepTooSmall(
+            f"{error} The run up to its last frame is kept in {settings.output}."
+        ) from error
     summary = None
     with team.together():
         if team.rank == 0:
@@ -261,8 +270,21 @@ def _initial_state(settings: Settings, grid: Grid, fields: Sequence[OrderField])
     return with_nuclei(grid, u, _nuclei(settings, grid, generator))
 
 
+def _nucleus(table: NucleusSettings) -> Nucleus:
+    return Nucleus(table.centre, table.radius, table.values, table.width)
+
+
+def _events(settings: Settings, grid: Grid) -> tuple[Event, ...]:
+    """Nuclei that are put in later."""
+
+    def change(table: NucleusSettings) -> Event:
+        return Event(table.time, lambda u: with_nuclei(grid, u, [_nucleus(table)]))
+
+    return tuple(change(table) for table in settings.nucleus if table.time > 0)
+
+
 def _nuclei(settings: Settings, grid: Grid, generator: torch.Generator) -> list[Nucleus]:
-    nuclei = [Nucleus(n.centre, n.radius, n.values, n.width) for n in settings.nucleus]
+    nuclei = [_nucleus(n) for n in settings.nucleus if n.time == 0]
     if settings.nuclei is None:
         return nuclei
     many = settings.nuclei

@@ -98,7 +98,7 @@ class FieldSettings(Table):
 
 
 class NucleusSettings(Table):
-    """[[nucleus]]: a ball of another phase at a stated place."""
+    """[[nucleus]]: a ball of another phase at a stated place and time."""
 
     centre: tuple[Finite, ...]
     """nm."""
@@ -106,6 +106,8 @@ class NucleusSettings(Table):
     """nm."""
     values: tuple[Finite, ...]
     """All fields inside."""
+    time: NotNegative = 0.0
+    """When it is put in, t₀."""
     width: Positive = 1.0
     """Half-width of its interface, nm."""
 
@@ -216,6 +218,9 @@ class Settings(Table):
             raise ValueError(
                 f"a {self.energy.kind} energy has c and η: give both [composition] and [order]"
             )
+        late = max((nucleus.time for nucleus in self.nucleus), default=0.0)
+        if late > self.time.end:
+            raise ValueError(f"`nucleus.time` must not be after `time.end`; one is {late:g}")
         if self.nuclei is not None and tables != 2:
             raise ValueError("[nuclei] are L1₂ and need c and η; give [[nucleus]] instead")
         fixed = self.time.fixed_step is not None

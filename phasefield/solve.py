@@ -19,6 +19,19 @@ Observer = Callable[[Observation], None]
 
 
 @dataclass(frozen=True, eq=False)
+class Event:
+    """Fields changed by hand at a time after 0, as by a nucleus put in.
+
+    Attributes:
+        time: when; it becomes an output time, recorded after the change.
+        change: the new fields from those reached.
+    """
+
+    time: float
+    change: Callable[[Float[Tensor, "field *space"]], Float[Tensor, "field *space"]]
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """What is kept at an output time: the state, all steps since the last one, the time spent."""
 
@@ -79,6 +92,7 @@ def solve(
     control: StepControl | None = None,
     recorder: Recorder | None = None,
     observers: Sequence[Observer] = (),
+    events: Sequence[Event] = (),
 ) -> Solution:
     """Integrate `model` from `u0` at t = 0 through the output `times`.
 
@@ -94,14 +108,15 @@ def solve(
         recorder: keeps fields and observations; in memory if None. `measurement.measure` tells
             phases, interfaces and particles of the fields it keeps.
         observers: called with each accepted step.
+        events: changes by hand, those of one time in the order given. Rest ends no run before them.
 
     Raises:
-        ValueError: `u0` or `times` are unusable.
+        ValueError: `u0`, `times` or `events` are unusable.
         StepTooSmall: no acceptable step was found.
     """
     control, recorder = control or StepControl(), recorder or InMemory()
     with model.grid.team.together():
-        _check(model, u0, times)
+        _check(model, u0, times, events)
     began = clock.perf_counter()
     with torch.no_grad():
         stepper = Stepper(model, control)
@@ -112,10 +127,19 @@ def solve(
             record = Record(state, u0, first, clock.perf_counter() - began)
             recorder.append(record)
         began -= record.wall_s
-        for time in times:
-            if time > record.state.time and not stepper.is_steady(record.state):
-                state, observations = _advance(stepper, record.state, time, model.grid, observers)
+        last = max((event.time for event in events), default=0.0)
+        for time in sorted({*times, *(event.time for event in events)}):
+            at_rest = stepper.is_steady(record.state) and last <= record.state.time
+            if time > record.state.time and not at_rest:
+                stop = last < time
+                state, observations = _advance(
+                    stepper, record.state, time, model.grid, observers, stop_at_rest=stop
+                )
                 u = model.grid.inverse(state.u_hat)
+                for event in events:
+                    if event.time == time == state.time:
+                        u = event.change(u)
+                        state = stepper.changed(state, u)
                 record = Record(state, u, observations, clock.perf_counter() - began)
                 recorder.append(record)
     return Solution(record.u, record.state.time, record.state, record.wall_s, control)
@@ -127,9 +151,11 @@ def _advance(
     until: float,
     grid: Grid,
     observers: Sequence[Observer],
+    *,
+    stop_at_rest: bool,
 ) -> tuple[State, tuple[Observation, ...]]:
     observations = []
-    while state.time < until and not stepper.is_steady(state):
+    while state.time < until and not (stop_at_rest and stepper.is_steady(state)):
         state = stepper.advance(state, until)
         observations.append(observe(grid, state))
         for observer in observers:
@@ -137,7 +163,7 @@ def _advance(
     return state, tuple(observations)
 
 
-def _check(model: Model, u0: Tensor, times: Sequence[float]) -> None:
+def _check(model: Model, u0: Tensor, times: Sequence[float], events: Sequence[Event]) -> None:
     wanted = (len(model.fields), *model.grid.slabs.local_shape)
     if u0.shape != wanted:
         raise ValueError(f"`u0` must have shape {wanted}; it has {tuple(u0.shape)}.")
@@ -145,3 +171,9 @@ def _check(model: Model, u0: Tensor, times: Sequence[float]) -> None:
     require_finite("times", torch.tensor(times, dtype=torch.float64))
     if not times or any(b <= a for a, b in itertools.pairwise([0.0, *times])):
         raise ValueError(f"`times` must be positive and increase; they are {list(times)[:5]}.")
+    for event in events:
+        if not 0 < event.time <= times[-1]:
+            raise ValueError(
+                f"`events` must lie after 0 and not after the last of `times`, {times[-1]:g}; one "
+                f"is at {event.time:g}."
+            )

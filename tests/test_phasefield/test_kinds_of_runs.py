@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from phasefield.adaptive import StepTooSmall
 from phasefield.checkpoints import read_checkpoint
-from phasefield.files import open_history
+from phasefield.files import open_history, open_trajectory
 from phasefield.runs import execute, prepare
 from phasefield.settings import read_settings
 
@@ -104,3 +105,62 @@ def test_a_run_at_rest_ends_before_its_time(settings):
     again = execute(rest.model_copy(update={"time": time}))
     assert again["time"] == summary["time"]
     assert again["steps"] == summary["steps"]
+
+
+NUCLEI = """
+[[nucleus]]
+centre = [4.0, 6.0]
+radius = 3.0
+values = [0.68]
+time = 7.5
+[[nucleus]]
+centre = [12.0, 6.0]
+radius = 3.0
+values = [0.68]
+time = 22.0
+"""
+
+
+def test_nuclei_are_put_in_at_their_times_also_after_a_stop(settings):
+    """Between 7.5 and 22 there is one: by the mean of the right half."""
+    quiet = {"tables": NUCLEI}
+    whole, parted = settings("whole", **quiet), settings("parted", **quiet)
+    for each in (whole, parted):
+        object.__setattr__(each.composition, "noise", 0.0)
+        object.__setattr__(each.composition, "mean", 0.32)
+    summary = execute(whole)
+    assert summary["mass_drift"] < 1e-13
+    frames = open_trajectory(whole.output)
+    times = frames["time"].to_numpy().tolist()
+    assert times == [0.0, 7.5, 10.0, 20.0, 22.0, 30.0, 40.0]
+    right = frames["c"][:, 8:].to_numpy().max(axis=(1, 2))
+    left = frames["c"][:, :8].to_numpy().max(axis=(1, 2))
+    assert left[0] < 0.35
+    assert left[1] > 0.6
+    assert right[3] < 0.5
+    assert right[4] > 0.6
+
+    def stop(now):
+        if now.time > 25.0:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        execute(parted, [stop])
+    execute(parted)
+    cpu = torch.device("cpu")
+    one, other = (read_checkpoint(s.output, cpu).state for s in (whole, parted))
+    assert torch.equal(one.u_hat, other.u_hat)
+
+
+def test_a_nucleus_after_the_end_is_refused(settings):
+    with pytest.raises(ValueError, match=r"`nucleus.time` must not be after `time.end`"):
+        settings("late", tables=NUCLEI.replace("22.0", "41.0"))
+
+
+def test_a_run_that_blows_up_says_where_it_stood_and_keeps_its_last_frame(settings):
+    wild = settings("wild", time='integrator = "sbdf2"\nfixed_step = 2.0')
+    object.__setattr__(wild.energy, "formula", "1000*(c - 0.3)**2*(0.7 - c)**2*(1 + c**8)")
+    object.__setattr__(wild.energy, "constants", {})
+    with pytest.raises(StepTooSmall, match=r"c from 0\.\d+ to 0\.\d+.* is kept in .*wild"):
+        execute(wild)
+    assert read_checkpoint(wild.output, torch.device("cpu")) is not None
