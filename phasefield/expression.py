@@ -63,14 +63,7 @@ class Expression:
 
         It puts ∂f/∂uᵢ − sᵢuᵢ in the place of uᵢ and returns Σf and Σ|f|.
         """
-        from phasefield.kernels import sweep
-
-        u: Any = sympy.IndexedBase("u")
-        i: Any = sympy.Idx("i")
-        here = {symbol: u[j, i] for j, symbol in enumerate(self._symbols)}
-        expressions = [e.xreplace(here) for e in (self._value, *self._slopes)]
-        library = {name: getattr(math, name) for name in FUNCTIONS}
-        return sweep(function((u, i), expressions, library), len(self.fields))
+        return _kernel((self._value, *self._slopes), self._symbols)
 
     @cached_property
     def _symbols(self) -> tuple[sympy.Symbol, ...]:
@@ -120,6 +113,20 @@ def _compiled(
     expressions: tuple[sympy.Expr, ...], symbols: tuple[sympy.Symbol, ...]
 ) -> Callable[..., Sequence[Any]]:
     return function(symbols, expressions, {name: getattr(torch, name) for name in FUNCTIONS})
+
+
+@cache
+def _kernel(
+    expressions: tuple[sympy.Expr, ...], symbols: tuple[sympy.Symbol, ...]
+) -> Callable[..., tuple[float, float]]:
+    """Compiled once in a process."""
+    from phasefield.kernels import sweep
+
+    u: Any = sympy.IndexedBase("u")
+    i: Any = sympy.Idx("i")
+    here = {symbol: u[j, i] for j, symbol in enumerate(symbols)}
+    library = {name: getattr(math, name) for name in FUNCTIONS}
+    return sweep(function((u, i), [e.xreplace(here) for e in expressions], library), len(symbols))
 
 
 def _filling(value: Tensor | float, eta: Tensor) -> Tensor:

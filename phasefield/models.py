@@ -18,7 +18,7 @@ from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
 from phasefield.noise import Noise
 
-CELLS_PER_CALL = 4096
+CELLS_PER_CALL = 16384
 """Cells handed to the free energy at once on a CPU, so that its temporaries stay in the cache."""
 
 CURVATURE_SAMPLE = 16384
@@ -223,6 +223,10 @@ class GradientFlow:
         return self if stabiliser == self.stabiliser else replace(self, stabiliser=stabiliser)
 
     @cached_property
+    def _kernel(self) -> Callable[..., tuple[float, float]] | None:
+        return self.f.kernel if isinstance(self.f, Compiled) else None
+
+    @cached_property
     def _stabilisers(self) -> Tensor:
         return self._numbers(self.stabiliser or (0.0,) * len(self.fields))
 
@@ -301,8 +305,9 @@ class GradientFlow:
     def _forces(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """∂f/∂uᵢ − Sᵢuᵢ, in the place of `u`; Σf and Σ|f|."""
         cells = u.view(len(u), -1)
-        if isinstance(self.f, Compiled) and fused.is_compiled_for(u):
-            kernel, s, numbers = self.f.kernel, self._stabilisers.numpy(), cells.numpy()
+        kernel = self._kernel
+        if kernel is not None and fused.is_compiled_for(u):
+            s, numbers = self._stabilisers.numpy(), cells.numpy()
             sums = fused.over_parts(
                 lambda a, b: kernel(numbers, s, a, b), cells.shape[1], self.grid.workers
             )

@@ -38,15 +38,15 @@ def pypde(cells: int) -> dict[str, float | str]:
     dt = LARGEST * (200 / cells) ** 4
     stretch = END if cells <= 200 else 1.0
     options = {"dt": dt, "solver": "euler", "backend": "numba", "tracker": None}
-    began = time.perf_counter()
-    equation.solve(field, t_range=10 * dt, **options)
-    compiled = time.perf_counter() - began
-    began = time.perf_counter()
-    equation.solve(field, t_range=stretch, **options)
-    wall = time.perf_counter() - began
+    seconds = []
+    for end in (10 * dt, 10 * dt, stretch):  # each solve compiles anew, the first more than that
+        began = time.perf_counter()
+        equation.solve(field, t_range=end, **options)
+        seconds.append(time.perf_counter() - began)
+    compiled, wall = seconds[1:]
     return {
-        "code": f"py-pde {pde.__version__}", "wall_s": max(wall - compiled, 0.0) * END / stretch,
-        "with_compilation_s": wall * END / stretch, "compile_s": compiled, "dt": dt,
+        "code": f"py-pde {pde.__version__}", "wall_s": (wall - compiled) * END / stretch,
+        "compile_s": compiled, "first_compile_s": seconds[0], "dt": dt,
         "run_to": stretch, "extrapolated": str(stretch < END),
     }  # fmt: skip
 
