@@ -178,13 +178,13 @@ class Stepper:
         self._large = large if isinstance(model, Flow) and model.symmetric else None
         self._cache: OrderedDict[tuple[str, tuple[float, ...], float], Step] = OrderedDict()
 
-    def start(self, u: Float[Tensor, "field *space"]) -> State:
-        """The state at t = 0."""
+    def start(self, u: Float[Tensor, "field *space"], time: float = 0.0) -> State:
+        """The state with fields `u` that begins a run."""
         model = self._model.stabilised(u)
         u_hat = model.grid.transform(u)
-        found = model.evaluate(u_hat, 0.0)
+        found = model.evaluate(u_hat, time)
         return State(
-            time=0.0,
+            time=time,
             u_hat=u_hat,
             force_hat=found.force_hat,
             dt=self._control.begin,
@@ -194,10 +194,9 @@ class Stepper:
 
     def changed(self, state: State, u: Float[Tensor, "field *space"]) -> State:
         """The state at the same time with other fields, put in by hand; counts go on."""
-        new = self.start(u)
+        new = self.start(u, state.time)
         return replace(
             new,
-            time=state.time,
             steps=state.steps,
             rejected_by_error=state.rejected_by_error,
             rejected_by_energy=state.rejected_by_energy,

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 sys.path[0] = str(HERE.parent / "pfhub")  # not this folder: this file is not the package
 
 import torch
-from cases import spinodal, square
+from cases import spinodal, square  # pyright: ignore[reportMissingImports]
 
 from idnn.files import write_atomically
 from idnn.network import IntegrableNetwork, NetworkSettings

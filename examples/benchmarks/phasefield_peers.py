@@ -30,7 +30,7 @@ def start(cells: int, shift: float) -> np.ndarray:
 
 def pypde(cells: int) -> dict[str, float | str]:
     """Explicit Euler, compiled by numba for one thread, as far as a minute or two goes."""
-    import pde
+    import pde  # pyright: ignore[reportMissingImports]
 
     grid = pde.CartesianGrid([[0, 200], [0, 200]], cells, periodic=True)
     field = pde.ScalarField(grid, start(cells, 0.0))
@@ -54,7 +54,7 @@ def pypde(cells: int) -> dict[str, float | str]:
 def fipy(cells: int) -> dict[str, float | str]:
     """Four sweeps of a few steps of 0.5, extrapolated."""
     os.environ.setdefault("FIPY_SOLVERS", "scipy")
-    import fipy as fp
+    import fipy as fp  # pyright: ignore[reportMissingImports]
 
     mesh = fp.PeriodicGrid2D(nx=cells, ny=cells, dx=200 / cells, dy=200 / cells)
     c = fp.CellVariable(mesh=mesh, value=start(cells, 0.5).T.ravel(), hasOld=True)
