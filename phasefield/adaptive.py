@@ -176,6 +176,7 @@ class Stepper:
         self._model = self._fitted = model
         large = control.large_steps if control.fixed_step is None else None
         self._large = large if isinstance(model, Flow) and model.symmetric else None
+        self._rates: tuple[Model, Tensor, Tensor] | None = None
         self._cache: OrderedDict[tuple[str, tuple[float, ...], float], Step] = OrderedDict()
 
     def start(self, u: Float[Tensor, "field *space"], time: float = 0.0) -> State:
@@ -183,6 +184,11 @@ class Stepper:
         model = self._model.stabilised(u)
         u_hat = model.grid.transform(u)
         found = model.evaluate(u_hat, time)
+        if model.grid.total((~found.force_hat.isfinite()).sum()):
+            raise ValueError(
+                f"`u0`: at t = {time:g} fields lie outside the domain of the energy, where forces "
+                f"are not finite: {self._ranges(u)}. Keep them inside: less noise, other means."
+            )
         return State(
             time=time,
             u_hat=u_hat,
@@ -275,7 +281,10 @@ class Stepper:
     def _speed(self, state: State) -> float:
         """Max |∂u/∂t|."""
         grid, model = self._model.grid, self._at(state.stabiliser)
-        linear, weight = grid.coefficients(model.linear), grid.coefficients(model.weight)
+        if self._rates is None or self._rates[0] is not model:
+            linear, weight = grid.coefficients(model.linear), grid.coefficients(model.weight)
+            self._rates = (model, linear, weight)
+        _, linear, weight = self._rates
         change = grid.combine((linear, 1.0, state.u_hat), (weight, 1.0, state.force_hat))
         return grid.largest(grid.inverse(change))
 
@@ -284,16 +293,19 @@ class Stepper:
         why = "the free energy rises" if precise else f"the error estimate is {error:.3g}"
         if self._control.fixed_step is not None:
             why = "the free energy rises" if precise else "the fields are not finite any more"
+            ranges = self._ranges(self._model.grid.inverse(state.u_hat))
             raise StepTooSmall(
-                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}; "
-                f"{self._ranges(state)}); shorten it, or leave the choice of steps to the error "
-                "estimate."
+                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}; {ranges}); "
+                "shorten it, or leave the choice of steps to the error estimate."
             )
         if shorter < self._control.smallest_step:
+            if math.isnan(error):
+                why = "the fields leave the domain of the energy or are not finite"
+            ranges = self._ranges(self._model.grid.inverse(state.u_hat))
             raise StepTooSmall(
                 f"At t = {state.time:g} no step down to {self._control.smallest_step:g} is "
-                f"acceptable ({why}; {self._ranges(state)}); try a finer grid, a larger "
-                "`tolerance` or larger kappa."
+                f"acceptable ({why}; {ranges}); try a finer grid, a larger `tolerance` or larger "
+                "kappa."
             )
         _log.debug("t = %g: step %g refused, error %g", state.time, dt, error)
         state = replace(
@@ -307,11 +319,10 @@ class Stepper:
             state = replace(state, handover=turn, dt=turn.dt)
         return self._measured(state)
 
-    def _ranges(self, state: State) -> str:
-        """Between what each field lies in the last good state."""
-        grid = self._model.grid
-        u = grid.inverse(state.u_hat).flatten(1)
-        low, high = grid.team.max(torch.stack([-u.amin(1), u.amax(1)])).tolist()
+    def _ranges(self, u: Float[Tensor, "field *space"]) -> str:
+        """Between what each field lies."""
+        cells = u.flatten(1)
+        low, high = self._model.grid.team.max(torch.stack([-cells.amin(1), cells.amax(1)])).tolist()
         pairs = zip(self._model.fields, low, high, strict=True)
         return ", ".join(
             f"{getattr(field, 'name', field)} from {-a:.4g} to {b:.4g}" for field, a, b in pairs

@@ -62,13 +62,8 @@ class Stopped(Exception):
     """As by a signal."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_of_any_kind_keeps_its_mass_and_resumes_to_the_same_bits(kind, settings):
-    whole, parted = settings("whole", **KINDS[kind]), settings("parted", **KINDS[kind])
-    summary = execute(whole)
-    assert summary["time"] == 40.0
-    assert summary["mass_drift"] < (1e-5 if kind == "single" else 1e-13)
-    assert summary["energy_never_rose"] or kind == "thermal"
+def states_of(whole, parted):
+    """Where a finished run ended, and another that is stopped at t = 25 and taken up again."""
 
     def stop(now):
         if now.time > 25.0:
@@ -78,7 +73,18 @@ def test_a_run_of_any_kind_keeps_its_mass_and_resumes_to_the_same_bits(kind, set
         execute(parted, [stop])
     execute(parted)
     cpu = torch.device("cpu")
-    one, other = (read_checkpoint(s.output, cpu).state for s in (whole, parted))
+    return [read_checkpoint(settings.output, cpu).state for settings in (whole, parted)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_any_kind_keeps_its_mass_and_resumes_to_the_same_bits(kind, settings):
+    whole, parted = settings("whole", **KINDS[kind]), settings("parted", **KINDS[kind])
+    summary = execute(whole)
+    assert summary["time"] == 40.0
+    assert summary["mass_drift"] < (1e-5 if kind == "single" else 1e-13)
+    assert summary["energy_never_rose"] or kind == "thermal"
+
+    one, other = states_of(whole, parted)
     assert torch.equal(one.u_hat, other.u_hat)
     assert one.steps == other.steps
     steps = [np.diff(open_history(s.output)["time"]) for s in (whole, parted)]
@@ -140,15 +146,7 @@ def test_nuclei_are_put_in_at_their_times_also_after_a_stop(settings):
     assert right[3] < 0.5
     assert right[4] > 0.6
 
-    def stop(now):
-        if now.time > 25.0:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        execute(parted, [stop])
-    execute(parted)
-    cpu = torch.device("cpu")
-    one, other = (read_checkpoint(s.output, cpu).state for s in (whole, parted))
+    one, other = states_of(whole, parted)
     assert torch.equal(one.u_hat, other.u_hat)
 
 
@@ -164,3 +162,12 @@ def test_a_run_that_blows_up_says_where_it_stood_and_keeps_its_last_frame(settin
     with pytest.raises(StepTooSmall, match=r"c from 0\.\d+ to 0\.\d+.* is kept in .*wild"):
         execute(wild)
     assert read_checkpoint(wild.output, torch.device("cpu")) is not None
+
+
+def test_fields_outside_the_domain_of_the_energy_are_refused_with_their_range(settings):
+    outside = settings("outside")
+    object.__setattr__(outside.energy, "formula", "h*(c*log(c) + (1 - c)*log(1 - c))")
+    object.__setattr__(outside.composition, "mean", 0.01)
+    object.__setattr__(outside.composition, "noise", 0.1)
+    with pytest.raises(ValueError, match=r"outside the domain of the energy: c from -0\.\d+ to"):
+        execute(outside)
