@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,8 +19,14 @@ from idnn.layers import Layers, Mean, random_layers
 from idnn.order_parameters import System
 from idnn.units import BOLTZMANN_EV
 
+if TYPE_CHECKING:
+    from idnn.compiled import CompiledNetwork
+
 ROWS_AT_ONCE, ROWS_AT_ONCE_ELSEWHERE = 1 << 13, 1 << 21
 """Evaluated without a graph: so few on a CPU that they stay in its cache, and many on a GPU."""
+
+ROWS_TO_COMPILE = 1 << 12
+"""Rows from which on the tables of a compiled pass pay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +128,8 @@ class IntegrableNetwork(LayeredCommittee):
         all that is held.
         """
         rows = eta.reshape(-1, eta.shape[-1])
+        if eta.is_cpu and len(rows) >= ROWS_TO_COMPILE and self._compiles:
+            return self._evaluate_compiled(eta)
         f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
         invariants = self.system.invariants
         with torch.no_grad():
@@ -132,6 +144,35 @@ class IntegrableNetwork(LayeredCommittee):
                 f[into] = mixing.sub_(pure).add_(value, alpha=self._kt)
                 mu[into] = mixing_slope.add_(invariants.pulled(slope, part), alpha=self._kt)
         return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
+
+    @property
+    def kernel(self) -> Callable[..., tuple[float, float]] | None:
+        """Compiled pass of the present weights over cells `start` to `stop` of u [field, cell].
+
+        It puts ∂f/∂uᵢ − sᵢuᵢ in the place of uᵢ and returns Σf and Σ|f|. None without numba, and
+        of a network without a floor.
+        """
+        return self._compiled().sweep if self._compiles else None
+
+    @property
+    def _compiles(self) -> bool:
+        return _can_compile() and self.settings.floor > 0
+
+    def _compiled(self) -> CompiledNetwork:
+        from idnn.compiled import compiled_network
+
+        return compiled_network(self)
+
+    def _evaluate_compiled(self, eta: Tensor) -> tuple[Tensor, Tensor]:
+        columns = eta.reshape(-1, eta.shape[-1]).T
+        passes = self._compiled()
+        parts = columns.split(-(-columns.shape[1] // torch.get_num_threads()), 1)
+        with ThreadPoolExecutor(len(parts)) as workers:
+            found = workers.map(lambda part: passes.evaluate(part.contiguous().numpy()), parts)
+            values, slopes = zip(*found, strict=True)
+        f = torch.cat([torch.from_numpy(part) for part in values]).to(eta.dtype)
+        mu = torch.cat([torch.from_numpy(part) for part in slopes], 1).to(eta.dtype)
+        return f.reshape(eta.shape[:-1]), mu.T.reshape(eta.shape)
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""
@@ -202,3 +243,9 @@ class IntegrableNetwork(LayeredCommittee):
     @property
     def _kt(self) -> float:
         return BOLTZMANN_EV * self.temperature
+
+
+@cache
+def _can_compile() -> bool:
+    """Not where torch and numpy are alone, as on some GPU node."""
+    return find_spec("numba") is not None

@@ -112,26 +112,33 @@ class Polynomials:
         return self._curvatures.evaluate(eta).unflatten(-1, (self.count, d, d))
 
     @cached_property
-    def _values(self) -> _Plan:
-        return _Plan.of(list(self.terms()), self.variables)
+    def _values(self) -> Plan:
+        return Plan.of(list(self.terms()), self.variables)
 
     @cached_property
-    def _slopes(self) -> _Plan:
+    def _slopes(self) -> Plan:
         d = range(self.variables)
-        return _Plan.of([derivative(p, i) for p in self.terms() for i in d], self.variables)
+        return Plan.of([derivative(p, i) for p in self.terms() for i in d], self.variables)
 
     @cached_property
-    def _curvatures(self) -> _Plan:
+    def values_and_slopes(self) -> Plan:
+        """How to make h₀, h₁ …, then ∂h₀/∂η₀, ∂h₀/∂η₁ …."""
+        d = range(self.variables)
+        slopes = [derivative(p, i) for p in self.terms() for i in d]
+        return Plan.of([*self.terms(), *slopes], self.variables)
+
+    @cached_property
+    def _curvatures(self) -> Plan:
         d = range(self.variables)
         slopes = [[derivative(p, i) for i in d] for p in self.terms()]
-        return _Plan.of(
+        return Plan.of(
             [derivative(row[min(i, j)], max(i, j)) for row in slopes for i in d for j in d],
             self.variables,
         )
 
 
 @dataclass(frozen=True)
-class _Sum:
+class Sum:
     """Constant + Σ coefficient × Σ values."""
 
     constant: float
@@ -150,15 +157,21 @@ class _Sum:
         return total + self.constant if self.constant else total
 
 
-ZERO = _Sum(0.0, ())
+ZERO = Sum(0.0, ())
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """In which order to multiply and to add: value n + i is the product of `products[i]`."""
+class Plan:
+    """In which order to multiply and to add.
+
+    Attributes:
+        products: pairs of known values; the variables come first, then each product.
+        sums: of these, each once.
+        order: which sum is each of the polynomials.
+    """
 
     products: tuple[tuple[int, int], ...]
-    sums: tuple[_Sum, ...]
+    sums: tuple[Sum, ...]
     order: tuple[int, ...]
 
     def evaluate(self, eta: Tensor) -> Tensor:
@@ -173,15 +186,15 @@ class _Plan:
         return [each.evaluate(values) for each in self.sums]
 
     @staticmethod
-    def of(polynomials: Sequence[Mapping[Monomial, float]], variables: int) -> _Plan:
+    def of(polynomials: Sequence[Mapping[Monomial, float]], variables: int) -> Plan:
         known = {_power_of_one(i, variables): i for i in range(variables)}
         products: list[tuple[int, int]] = []
         needed = dict.fromkeys(e for p in polynomials for e in p)
         for e in sorted(needed, key=sum):
             _learn(e, known, products)
-        distinct: dict[_Sum, int] = {}
+        distinct: dict[Sum, int] = {}
         order = [distinct.setdefault(_summed(p, known), len(distinct)) for p in polynomials]
-        return _Plan(tuple(products), tuple(distinct), tuple(order))
+        return Plan(tuple(products), tuple(distinct), tuple(order))
 
 
 def _stacked(columns: Sequence[Tensor]) -> Tensor:
@@ -214,14 +227,14 @@ def _without(e: Monomial, a: Monomial) -> Monomial:
     return tuple(n - m for n, m in zip(e, a, strict=True))
 
 
-def _summed(polynomial: Mapping[Monomial, float], known: Mapping[Monomial, int]) -> _Sum:
+def _summed(polynomial: Mapping[Monomial, float], known: Mapping[Monomial, int]) -> Sum:
     constant, groups = 0.0, dict[float, list[int]]()
     for e, c in polynomial.items():
         if sum(e) == 0:
             constant = c
         elif c != 0:
             groups.setdefault(c, []).append(known[e])
-    return _Sum(constant, tuple((c, tuple(i)) for c, i in groups.items()))
+    return Sum(constant, tuple((c, tuple(i)) for c, i in groups.items()))
 
 
 def derivative(polynomial: Mapping[Monomial, float], i: int) -> dict[Monomial, float]:

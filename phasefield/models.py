@@ -61,10 +61,10 @@ class Energy(NamedTuple):
 
 @runtime_checkable
 class Compiled(Protocol):
-    """A free energy with a compiled pass over fields (see `Expression.kernel`)."""
+    """A free energy that may have a compiled pass over fields (see `Expression.kernel`)."""
 
     @property
-    def kernel(self) -> Callable[..., tuple[float, float]]: ...
+    def kernel(self) -> Callable[..., tuple[float, float]] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
