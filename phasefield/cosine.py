@@ -1,6 +1,7 @@
 """Cosine series on cell centres along one axis, by a real FFT of the same length."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +34,13 @@ def inverse_cosine(u_hat: Float[Tensor, "..."], axis: int) -> Float[Tensor, "...
     half = (n + 1) // 2
     u[..., ::2], u[..., 1::2] = folded[..., :half], folded[..., half:].flip(-1)
     return u.movedim(-1, axis).contiguous()
+
+
+def of_parts(series: Callable[[Tensor, int], Tensor], u: Tensor, axis: int) -> Tensor:
+    """A real series, of the real and imaginary parts where another axis holds modes already."""
+    if not u.is_complex():
+        return series(u, axis)
+    return torch.complex(series(u.real, axis), series(u.imag, axis))
 
 
 def _turn(n: int, like: Tensor, sign: int) -> Tensor:

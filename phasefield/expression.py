@@ -66,6 +66,13 @@ class Expression:
         return _kernel((self._value, *self._slopes), self._symbols)
 
     @cached_property
+    def degree(self) -> int | None:
+        """Of the polynomial in all fields together; None if the formula is none."""
+        if not self._value.is_polynomial(*self._symbols):
+            return None
+        return int(sympy.Poly(self._value, *self._symbols).total_degree())
+
+    @cached_property
     def _symbols(self) -> tuple[sympy.Symbol, ...]:
         return tuple(sympy.Symbol(f"field_{j}", real=True) for j in range(len(self.fields)))
 

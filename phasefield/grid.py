@@ -13,7 +13,7 @@ from torch import Tensor
 
 from idnn.checks import require_positive
 from phasefield import fused
-from phasefield.cosine import cosine, inverse_cosine
+from phasefield.cosine import cosine, inverse_cosine, of_parts
 from phasefield.slabs import Slabs
 from phasefield.team import ALONE, Team
 
@@ -70,6 +70,16 @@ class Grid:
         return math.prod(self.shape)
 
     @cached_property
+    def walls(self) -> tuple[int, ...]:
+        """Axes that end in walls."""
+        return tuple(axis for axis, kind in enumerate(self.boundaries) if kind == "no-flux")
+
+    @cached_property
+    def rings(self) -> tuple[int, ...]:
+        """Periodic axes."""
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.walls)
+
+    @cached_property
     def slabs(self) -> Slabs:
         """What of the fields this process holds."""
         modes = [self._stored(axis) for axis in range(len(self.shape))]
@@ -108,10 +118,10 @@ class Grid:
     def multiplicity(self) -> Float[Tensor, "*k"]:
         """w(k) such that Σ_cells u² = Σ_k w |û|² / cells, shaped to broadcast (Parseval)."""
         weight = torch.ones((1,) * len(self.shape), dtype=torch.float64, device=self.device)
-        for axis in (*self._walls, *self._rings[-1:]):
+        for axis in (*self.walls, *self.rings[-1:]):
             each = torch.full((self._stored(axis),), 2.0, dtype=torch.float64)
             each[0] = 1.0
-            if axis not in self._walls and self.shape[axis] % 2 == 0:
+            if axis not in self.walls and self.shape[axis] % 2 == 0:
                 each[-1] = 1.0
             weight = weight * self._along(axis, each)
         return weight
@@ -181,7 +191,7 @@ class Grid:
     def _transform(self, u: Tensor, axes: Sequence[int]) -> Tensor:
         """Along some axes, of which those done before hold modes."""
         for axis in self._along_walls(axes):
-            u = _of_parts(cosine, u, axis)
+            u = of_parts(cosine, u, axis)
         rings = self._along_rings(axes)
         if not rings:
             return u
@@ -190,23 +200,23 @@ class Grid:
 
     def _inverse(self, u_hat: Tensor, axes: Sequence[int]) -> Tensor:
         rings = self._along_rings(axes)
-        if rings and self._rings[-1] in axes:
+        if rings and self.rings[-1] in axes:
             lengths = [self.shape[axis] for axis in rings]
             u_hat = torch.fft.irfftn(u_hat, s=lengths, dim=rings).contiguous()
         elif rings:
             u_hat = torch.fft.ifftn(u_hat, dim=rings).contiguous()
         for axis in self._along_walls(axes):
-            u_hat = _of_parts(inverse_cosine, u_hat, axis)
+            u_hat = of_parts(inverse_cosine, u_hat, axis)
         return u_hat
 
     def _stored(self, axis: int) -> int:
         n = self.shape[axis]
-        return n // 2 + 1 if axis in self._rings[-1:] else n
+        return n // 2 + 1 if axis in self.rings[-1:] else n
 
     def _wave_numbers(self, axis: int, n: int) -> Tensor:
-        if axis in self._walls:
+        if axis in self.walls:
             return math.pi / (n * self.spacing) * torch.arange(n, dtype=torch.float64)
-        halved = axis == self._rings[-1]
+        halved = axis == self.rings[-1]
         frequencies = torch.fft.rfftfreq if halved else torch.fft.fftfreq
         return 2 * math.pi * frequencies(n, self.spacing, dtype=torch.float64)
 
@@ -216,23 +226,8 @@ class Grid:
         shape = [-1 if a == axis else 1 for a in range(len(self.shape))]
         return values.to(self.device).reshape(shape)
 
-    @cached_property
-    def _walls(self) -> tuple[int, ...]:
-        return tuple(axis for axis, kind in enumerate(self.boundaries) if kind == "no-flux")
-
-    @cached_property
-    def _rings(self) -> tuple[int, ...]:
-        return tuple(axis for axis in range(len(self.shape)) if axis not in self._walls)
-
     def _along_walls(self, axes: Sequence[int]) -> list[int]:
-        return [axis - len(self.shape) for axis in axes if axis in self._walls]
+        return [axis - len(self.shape) for axis in axes if axis in self.walls]
 
     def _along_rings(self, axes: Sequence[int]) -> list[int]:
-        return [axis - len(self.shape) for axis in axes if axis in self._rings]
-
-
-def _of_parts(series: Callable[[Tensor, int], Tensor], u: Tensor, axis: int) -> Tensor:
-    """A real series, of the real and imaginary parts where another axis holds modes already."""
-    if not u.is_complex():
-        return series(u, axis)
-    return torch.complex(series(u.real, axis), series(u.imag, axis))
+        return [axis - len(self.shape) for axis in axes if axis in self.rings]

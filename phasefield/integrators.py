@@ -13,7 +13,7 @@ from phasefield.grid import Grid
 
 
 class Evaluation(NamedTuple):
-    """F(û, t), and Σf and Σ|f| over the cells where they are a by-product (else NaN)."""
+    """F(û, t), and Σf and Σ|f| over the cells or points where they are a by-product (else NaN)."""
 
     force_hat: Tensor
     density: Float[Tensor, ""]

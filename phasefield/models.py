@@ -13,6 +13,7 @@ from torch import Tensor
 from idnn.checks import require_finite, require_positive
 from idnn.free_energy import FreeEnergy, hessian, value_and_potential
 from phasefield import fused
+from phasefield.dealiasing import Dealias, FineGrid, points_per_cell
 from phasefield.derivatives import divergence, gradient
 from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
@@ -73,7 +74,8 @@ class GradientFlow:
 
     Rᵢ = −M∇² for a conserved field (Cahn & Hilliard 1958, doi:10.1063/1.1744102) and L for a
     non-conserved one (Allen & Cahn 1979, doi:10.1016/0001-6160(79)90196-2). Differential operators
-    act on the transformed fields and f on the cells, so the semi-discrete F falls exactly.
+    act on the transformed fields, and f on the cells or the finer grid that `dealias` asks for. The
+    force is the derivative of that discrete F, so the semi-discrete F falls exactly.
 
     The stabiliser Sᵢ ≥ 0 only moves a term between the two parts: linear −Rᵢ(κᵢk² + Sᵢ),
     nonlinear −Rᵢ(∂f/∂uᵢ − Sᵢuᵢ). So does Σⱼ|κᵢⱼ|, by which κᵢ of the linear part exceeds κᵢᵢ.
@@ -90,6 +92,10 @@ class GradientFlow:
             largest M(u). Not given: 1.
         noise: thermal noise; not with a `mobility`.
         stabiliser: Sᵢ, eV/site, one per field.
+        dealias: points per cell and axis at which f and its derivatives are evaluated; 1: on the
+            cells. "exact": as many as make the integral of f exact, half the degree of a polynomial
+            (see `dealiasing`). `mobility` stays on the cells: it bears on rates, not on F. f must
+            be finite a little beyond the values on the cells, where fields overshoot between them.
     """
 
     grid: Grid
@@ -100,6 +106,7 @@ class GradientFlow:
     mobility: Callable[[Tensor], Tensor] | None = None
     noise: Noise | None = None
     stabiliser: tuple[float, ...] = ()
+    dealias: Dealias = 1.0
 
     def __post_init__(self) -> None:
         require_positive("site_volume", self.site_volume)
@@ -116,12 +123,15 @@ class GradientFlow:
             raise ValueError(
                 "`noise` of a `mobility` that depends on the fields is not known here."
             )
+        _ = self._points  # checks `dealias`
 
     @property
     def linear(self) -> Float[Tensor, "field *k"]:
-        """−Rᵢ((κᵢᵢ + Σⱼ|κᵢⱼ|)k² + Sᵢ), 1/time; never positive."""
-        kappa = self._kappa.abs().sum(1)
-        return -self.rate * (self._column(kappa) * self.grid.k2 + self._column(self._stabilisers))
+        """−Rᵢ((κᵢᵢ + Σⱼ|κᵢⱼ|)k² + Sᵢ), 1/time, Sᵢ for modes that f sees; never positive."""
+        kappa, stabilisers = self._kappa.abs().sum(1), self._column(self._stabilisers)
+        if isinstance(self._points, FineGrid):
+            stabilisers = stabilisers * self._points.seen
+        return -self.rate * (self._column(kappa) * self.grid.k2 + stabilisers)
 
     @cached_property
     def rate(self) -> Float[Tensor, "field *k"]:
@@ -138,11 +148,13 @@ class GradientFlow:
         return -self.rate
 
     def evaluate(self, u_hat: Tensor, time: float = 0.0) -> Evaluation:  # noqa: ARG002
-        """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u on the cells."""
-        u = self.grid.inverse(u_hat)
-        factor = None if self.mobility is None else self.mobility(u.view(len(u), -1)).view_as(u[0])
+        """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u everywhere."""
+        u, factor = self._points.inverse(u_hat), None
+        if self.mobility is not None:
+            cells = u if self._points is self.grid else self.grid.inverse(u_hat)
+            factor = self.mobility(cells.view(len(cells), -1)).view_as(cells[0])
         force, density, magnitude = self._forces(u)
-        force_hat = self.grid.transform(force)
+        force_hat = self._points.transform(force)
         if self.coupling is not None:
             force_hat += self._mixed(u_hat)
         if factor is not None:
@@ -151,7 +163,11 @@ class GradientFlow:
 
     def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
         """∂f/∂uᵢ (eV/site) on every cell, gradient terms not included."""
-        return replace(self, stabiliser=())._forces(u.clone())[0]
+        bare, points = replace(self, stabiliser=()), self._points
+        if points is self.grid:
+            return bare._forces(u.clone())[0]
+        force = bare._forces(points.inverse(self.grid.transform(u)))[0]
+        return self.grid.inverse(points.transform(force))
 
     def energy(self, u_hat: Tensor, at: Evaluation) -> Energy:
         """F of the discrete fields, of which `at` is an evaluation; gradients by Parseval."""
@@ -162,9 +178,10 @@ class GradientFlow:
             half_k2 = (0.5 * self.grid.k2 * self.grid.multiplicity).expand(u_hat.shape)
             gradient += self.grid.mode_sum(half_k2.contiguous(), u_hat, mixed)
         density, magnitude = self.grid.total(torch.stack([at.density, at.magnitude])).tolist()
-        magnitude *= unit
+        per_point = unit * (self.grid.cells / self._points.cells)
+        magnitude *= per_point
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
-        return Energy(density * unit, gradient * unit, rounding)
+        return Energy(density * per_point, gradient * unit, rounding)
 
     @property
     def symmetric(self) -> bool:
@@ -173,16 +190,15 @@ class GradientFlow:
 
     def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
         """v̂ ↦ the derivative of the force of `evaluate` along v̂: (∂²f/∂u² v − S v)^ and κ terms."""
-        u = self.grid.inverse(u_hat)
-        curvature = self._curvature(u)
+        curvature = self._curvature(self._points.inverse(u_hat))
 
         def along(v_hat: Tensor) -> Tensor:
-            v = self.grid.inverse(v_hat)
+            v = self._points.inverse(v_hat)
             if len(v) == 1:
                 v.mul_(curvature[0])
             else:
                 v = torch.einsum("ij...,j...->i...", curvature, v)
-            change = self.grid.transform(v)
+            change = self._points.transform(v)
             return change if self.coupling is None else change.add_(self._mixed(v_hat))
 
         return along
@@ -221,6 +237,12 @@ class GradientFlow:
     def with_stabiliser(self, stabiliser: tuple[float, ...]) -> "GradientFlow":
         """The same equations with another S."""
         return self if stabiliser == self.stabiliser else replace(self, stabiliser=stabiliser)
+
+    @cached_property
+    def _points(self) -> Grid | FineGrid:
+        """Where f is evaluated: the cells themselves, or finer ones."""
+        factor = points_per_cell(self.dealias, self.f)
+        return self.grid if factor == 1 else FineGrid(self.grid, factor)
 
     @cached_property
     def _kernel(self) -> Callable[..., tuple[float, float]] | None:

@@ -88,7 +88,9 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
     noise = None
     if settings.noise is not None:
         noise = Noise(settings.noise.temperature, settings.seed, settings.noise.extent)
-    model = GradientFlow(grid, f, _fields(settings), settings.site_volume, noise=noise)
+    model = GradientFlow(
+        grid, f, _fields(settings), settings.site_volume, noise=noise, dealias=table.dealias
+    )
     threshold = settings.phases.threshold
     return Run(
         model=model,

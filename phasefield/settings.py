@@ -1,11 +1,12 @@
 """The settings of a run as a TOML file states them; unknown keys are refused."""
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from idnn.settings import BadSettings, Table, read_table, validate
 
@@ -28,6 +29,19 @@ class GridSettings(Table):
     """Of each axis; not given: all periodic."""
     precision: Literal["double", "single"] = "double"
     """Of the fields."""
+    dealias: float | Literal["exact"] = 1.0
+    """Points per cell and axis at which the energy is evaluated; 1: on the cells, where products of
+    fields alias. "exact": as many as leave no alias, half the degree of a polynomial, as 2 of a
+    double well; for an energy that is no polynomial give a number."""
+
+    @field_validator("dealias", mode="plain")
+    @classmethod
+    def _at_least_one(cls, value: Any) -> Any:  # noqa: ANN401
+        if type(value) in (int, float) and 1 <= value < inf:
+            return float(value)
+        if value != "exact":
+            raise ValueError('must be a finite number of at least 1 or "exact"')
+        return value
 
     @model_validator(mode="after")
     def _each_axis(self) -> "GridSettings":

@@ -6,12 +6,14 @@ Two processes stop the run halfway, and end by losing one of them; four continue
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from phasefield import __main__, initial, solve
 from phasefield.adaptive import StepControl
+from phasefield.dealiasing import FineGrid
 from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, with_nuclei
@@ -56,9 +58,14 @@ def on_grid(shape, boundaries, team):
     u_hat = grid.transform(own)
     weight = grid.multiplicity.expand(u_hat.shape).contiguous()
     nothing = torch.zeros_like(grid.k2)
+    fine = FineGrid(grid, 1.5)
+    points = fine.inverse(u_hat)
     return {
         "u_hat": whole(grid.slabs, u_hat, "modes"),
         "u": whole(grid.slabs, grid.inverse(u_hat), "cells"),
+        "points": whole(fine.slabs, points, "cells"),
+        "squares_hat": whole(fine.slabs, fine.transform(points.square()), "modes"),
+        "seen": whole(grid.slabs, fine.seen, "modes"),
         "k2": whole(grid.slabs, grid.k2, "modes"),
         "wave_numbers": whole(grid.slabs, sum(grid.wave_numbers, nothing), "modes"),
         "multiplicity": whole(grid.slabs, weight, "modes"),
@@ -96,7 +103,9 @@ def models(team):
     fields = (field, OrderField("eta", False, 1.0, 0.5))
     coupling = torch.tensor([[0.0, 0.1], [0.1, 0.0]], dtype=torch.float64)
     u = noisy(grid, [0.4, 0.1], [0.05, 0.1], generator)
-    yield "coupled", GradientFlow(grid, well_of_two, fields, coupling=coupling), u, "sbdf2"
+    coupled = GradientFlow(grid, well_of_two, fields, coupling=coupling)
+    yield "coupled", coupled, u, "sbdf2"
+    yield "fine", replace(coupled, dealias=2.0), u, "etdrk4"
 
 
 def run(model, u, integrator):

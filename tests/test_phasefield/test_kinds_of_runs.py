@@ -37,6 +37,7 @@ threshold = 0.5
 KINDS = {
     "no-flux": {"grid": 'boundaries = ["no-flux", "no-flux"]'},
     "mixed": {"grid": 'boundaries = ["periodic", "no-flux"]', "time": 'integrator = "sbdf2"'},
+    "fine": {"grid": 'boundaries = ["no-flux", "periodic"]\ndealias = "exact"'},
     "single": {"grid": 'precision = "single"'},
     "fixed": {"time": 'integrator = "etdrk2"\nfixed_step = 0.05'},
     "explicit": {"time": "large_steps = false\nlargest_step = 0.5"},
@@ -101,6 +102,21 @@ def test_a_formula_of_four_fields_is_one_of_ordered_fcc(settings, tmp_path):
     run = prepare(read_settings(path))
     assert run.names == ["c", "eta1", "eta2", "eta3"]
     assert run.phases.labels[1] == "γ′ 1"
+
+
+def test_the_number_of_points_reaches_the_energy_that_must_suit_it(settings):
+    u_hat = prepare(settings("cells")).model.grid.transform(torch.rand(1, 16, 12).double())
+
+    def bulk(name, value):
+        model = prepare(settings(name, grid=f"dealias = {value}")).model
+        return model.energy(u_hat, model.evaluate(u_hat)).bulk
+
+    assert bulk("exact", '"exact"') == bulk("two", 2)
+    assert bulk("two", 2) != pytest.approx(bulk("one", 1.0), rel=1e-3)
+    made = settings("tanh", grid='dealias = "exact"')
+    energy = made.energy.model_copy(update={"formula": "h*tanh(c)**2"})
+    with pytest.raises(ValueError, match='`dealias` may be "exact" where f is a formula of sums'):
+        prepare(made.model_copy(update={"energy": energy}))
 
 
 def test_a_run_at_rest_ends_before_its_time(settings):

@@ -69,6 +69,13 @@ def test_output_times_are_evenly_spaced_or_at_equal_ratios(written):
     assert read_settings(written(ratios)).time.output_times() == pytest.approx([0.01, 0.1, 1.0])
 
 
+@pytest.mark.parametrize(("text", "value"), [("2", 2.0), ("1.5", 1.5), ('"exact"', "exact")])
+def test_points_per_cell_are_a_number_or_as_many_as_are_exact(text, value, written):
+    path = written(GOOD.replace("spacing = 0.5", f"spacing = 0.5\ndealias = {text}"))
+    assert read_settings(path).grid.dealias == value
+    assert read_settings(written(GOOD)).grid.dealias == 1.0
+
+
 MISTAKES = [
     (
         "spacing = 0.5",
@@ -76,6 +83,14 @@ MISTAKES = [
         r"`boundaries` must hold one entry",
     ),
     ("spacing = 0.5", 'spacing = 0.5\nboundaries = ["open", "open"]', r"`grid.boundaries"),
+    *(
+        (
+            "spacing = 0.5",
+            f"spacing = 0.5\ndealias = {text}",
+            rf'`grid.dealias`: must be a finite number of at least 1 or "exact"; it is {shown}',
+        )
+        for text, shown in [("0.5", "0.5"), ("nan", "nan"), ("true", "True"), ('"2"', "'2'")]
+    ),
     ("end = 1.0", 'end = 1.0\nintegrator = "rk4"', r"`time.integrator`"),
     ("[phases]", "[noise]\ntemperature = 300.0\n[phases]", r"\[noise\] holds for steps of one"),
     ("noise", "niose", r"`composition.niose` is not a known key; did you mean `noise`\?"),
