@@ -21,8 +21,9 @@ from phasefield.models import Energy
 MEASURE_EVERY = 16
 """Accepted steps between two measurements of the curvature of f."""
 
-COEFFICIENTS_KEPT = 6
-"""Sets of integrator coefficients kept; each is a few times the size of the fields."""
+COEFFICIENTS_KEPT = 3
+"""Sets of integrator coefficients kept, each up to three times the size of the fields: of the
+present step, of the longer or shorter one tried beside it, of one that ends at an output time."""
 
 SAFETY = 0.7
 """A step is doubled when its error, scaled to twice dt, is below this share of the tolerance."""
@@ -228,11 +229,11 @@ class Stepper:
             dt = _towards(until - state.time, longest)
             attempt = self._step(integrator, state.stabiliser, dt)(state.point)
             state = replace(state, evaluations=state.evaluations + attempt.evaluations)
-            error = self._error(grid, attempt)
+            energy = self._model.energy(attempt.u_hat, attempt.end)
+            error = self._error(grid, attempt, energy)
             if integrator is self._large:
                 error /= LARGE_STEP_SHARE
             precise = error <= self._control.tolerance  # false for NaN
-            energy = self._model.energy(attempt.u_hat, attempt.end)
             rises = energy.total > state.energy.total + energy.rounding
             rises = rises and not self._model.fluctuates
             if precise and not rises:
@@ -245,10 +246,12 @@ class Stepper:
                 return self._accepted(replace(taken, dt=2 * dt if grows else state.dt))
             state = self._refused(state, dt, error, precise)
 
-    def _error(self, grid: Grid, attempt: Attempt) -> float:
+    def _error(self, grid: Grid, attempt: Attempt, energy: Energy) -> float:
         """Zero of a fixed step, if all is finite."""
         if self._control.fixed_step is None:
             return grid.largest(grid.inverse(attempt.error()))
+        if math.isfinite(energy.total):  # a sum over all modes and cells
+            return 0.0
         wrong = grid.total((~attempt.u_hat.isfinite()).sum())
         return math.nan if wrong else 0.0
 

@@ -87,8 +87,7 @@ def is_compiled_for(x: Tensor) -> bool:
 
 def _flat(x: Tensor) -> np.ndarray:
     """The numbers of a contiguous tensor, complex ones as pairs."""
-    real = torch.view_as_real(x).view(-1, 2) if x.is_complex() else x.view(-1)
-    return real.numpy()
+    return x.numpy().reshape(-1).view(_numpy(x.dtype.to_real()))
 
 
 @cache

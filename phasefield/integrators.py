@@ -1,7 +1,7 @@
 """Time steps for u̇ = L u + W F(u, t) with a diagonal stiff L, each with an error estimate."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from phasefield.fused import PART
 from phasefield.grid import Grid
 
 
@@ -108,11 +109,13 @@ class Integrator:
 
 
 def _semi_implicit_euler(problem: Problem, dt: float) -> Step:
-    grid, linear = problem.grid, problem.linear
-    by = 1 / (1 - dt * linear)
-    inverse, forced, turned = map(
-        grid.coefficients, (by, dt * by * problem.weight, dt / 2 * by * linear)
-    )
+    grid = problem.grid
+
+    def formula(linear: Tensor, weight: Tensor) -> Sequence[Tensor]:
+        by = 1 / (1 - dt * linear)
+        return by, dt * by * weight, dt / 2 * by * linear
+
+    inverse, forced, turned = coefficients(problem, formula)
 
     def step(at: Point) -> Attempt:
         u, force = at.u_hat, at.force_hat
@@ -131,23 +134,23 @@ def _semi_implicit_euler(problem: Problem, dt: float) -> Step:
 
 
 def _sbdf2(problem: Problem, dt: float) -> Step:
-    grid, linear = problem.grid, problem.linear
-    first = _semi_implicit_euler(problem, dt)
+    grid = problem.grid
+    known: dict[float, Sequence[Tensor]] = {}
 
-    def coefficients(ratio: float) -> tuple[Tensor, ...]:
-        by = 1 / ((1 + 2 * ratio) / (1 + ratio) - dt * linear)
-        arrays = (by, dt * by * problem.weight, dt / 2 * by * linear)
-        return tuple(map(grid.coefficients, arrays))
+    def with_ratio(ratio: float) -> Sequence[Tensor]:
+        def formula(linear: Tensor, weight: Tensor) -> Sequence[Tensor]:
+            by = 1 / ((1 + 2 * ratio) / (1 + ratio) - dt * linear)
+            return by, dt * by * weight, dt / 2 * by * linear
 
-    known: dict[float, tuple[Tensor, ...]] = {}
+        return coefficients(problem, formula)
 
     def step(at: Point) -> Attempt:
         if at.u_old is None or at.force_old is None:
-            return first(at)
+            return _semi_implicit_euler(problem, dt)(at)
         ratio = dt / at.elapsed
         if ratio not in known:
             known.clear()
-            known[ratio] = coefficients(ratio)
+            known[ratio] = with_ratio(ratio)
         inverse, forced, turned = known[ratio]
         u, force = at.u_hat, at.force_hat
         new = grid.combine(
@@ -169,10 +172,7 @@ def _sbdf2(problem: Problem, dt: float) -> Step:
 
 def _exponential_euler(problem: Problem, dt: float) -> Step:
     grid = problem.grid
-    phi0, phi1, phi2, _ = phi_functions(dt * problem.linear)
-    decay, one, two = (
-        grid.coefficients(c) for c in (phi0, dt * phi1 * problem.weight, dt * phi2 * problem.weight)
-    )
+    decay, one, two = coefficients(problem, _first_and_second(dt))
     kick = problem.fluctuation(dt) if isinstance(problem, Fluctuating) else None
 
     def step(at: Point) -> Attempt:
@@ -188,9 +188,8 @@ def _exponential_euler(problem: Problem, dt: float) -> Step:
 
 
 def _etdrk2(problem: Problem, dt: float) -> Step:
-    grid, weight = problem.grid, problem.weight
-    phi0, phi1, phi2, _ = phi_functions(dt * problem.linear)
-    decay, one, two = map(grid.coefficients, (phi0, dt * phi1 * weight, dt * phi2 * weight))
+    grid = problem.grid
+    decay, one, two = coefficients(problem, _first_and_second(dt))
 
     def step(at: Point) -> Attempt:
         u, force = at.u_hat, at.force_hat
@@ -204,13 +203,17 @@ def _etdrk2(problem: Problem, dt: float) -> Step:
 
 
 def _etdrk4(problem: Problem, dt: float) -> Step:
-    grid, weight = problem.grid, problem.weight
-    half0, half1, _, _ = phi_functions(dt / 2 * problem.linear)
-    full0, phi1, phi2, phi3 = phi_functions(dt * problem.linear)
-    half, full, quarter = map(grid.coefficients, (half0, full0, dt / 2 * half1 * weight))
-    first = grid.coefficients(dt * (phi1 - 3 * phi2 + 4 * phi3) * weight)
-    middle = grid.coefficients(dt * (2 * phi2 - 4 * phi3) * weight)
-    last = grid.coefficients(dt * (4 * phi3 - phi2) * weight)
+    grid = problem.grid
+
+    def formula(linear: Tensor, weight: Tensor) -> Sequence[Tensor]:
+        half0, half1, _, _ = phi_functions(dt / 2 * linear)
+        full0, phi1, phi2, phi3 = phi_functions(dt * linear)
+        first = dt * (phi1 - 3 * phi2 + 4 * phi3) * weight
+        middle = dt * (2 * phi2 - 4 * phi3) * weight
+        last = dt * (4 * phi3 - phi2) * weight
+        return half0, full0, dt / 2 * half1 * weight, first, middle, last
+
+    half, full, quarter, first, middle, last = coefficients(problem, formula)
 
     def step(at: Point) -> Attempt:
         u, force, midway = at.u_hat, at.force_hat, at.time + dt / 2
@@ -266,6 +269,35 @@ Moloney (2015, doi:10.1016/j.jcp.2014.09.038) do: it costs no evaluation."""
 INTEGRATORS = {
     each.name: each for each in (semi_implicit_euler, sbdf2, exponential_euler, etdrk2, etdrk4)
 }
+
+
+def coefficients(
+    problem: Problem, formula: Callable[[Tensor, Tensor], Sequence[Tensor]]
+) -> Sequence[Tensor]:
+    """Real numbers of every mode by a formula of L and W, in the type of the fields.
+
+    Made in float64 and on a CPU part by part, so that what is between stays small.
+    """
+    linear, weight = problem.linear, problem.weight
+    size = PART if linear.is_cpu else linear.numel()
+    parts = zip(linear.reshape(-1).split(size), weight.reshape(-1).split(size), strict=True)
+    made: list[Tensor] = []
+    for n, part in enumerate(parts):
+        for j, values in enumerate(formula(*part)):
+            if n == 0:
+                made.append(torch.empty_like(linear, dtype=problem.grid.dtype).view(-1))
+            made[j][n * size : n * size + len(values)] = values
+    return [each.view(linear.shape) for each in made]
+
+
+def _first_and_second(dt: float) -> Callable[[Tensor, Tensor], Sequence[Tensor]]:
+    """φ₀, dt φ₁W and dt φ₂W."""
+
+    def formula(linear: Tensor, weight: Tensor) -> Sequence[Tensor]:
+        phi0, phi1, phi2, _ = phi_functions(dt * linear)
+        return phi0, dt * phi1 * weight, dt * phi2 * weight
+
+    return formula
 
 
 def phi_functions(z: Float[Tensor, "*k"]) -> tuple[Float[Tensor, "*k"], ...]:

@@ -1,11 +1,12 @@
 """Passes over fields, compiled: entries `start` to `stop` of flat arrays, without the GIL."""
 
-import math
 from collections.abc import Callable
 from typing import no_type_check
 
 import numba
 import numpy as np
+
+from idnn.vectors import widest
 
 OPTIONS = {
     "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"},
@@ -24,13 +25,16 @@ def combine_complex(
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Out = Σⱼ cⱼ sⱼ xⱼ, x and out as pairs."""
+    widest()
     for i in range(np.uintp(start), np.uintp(stop)):
+        re = np.uintp(2) * i
+        im = re + np.uintp(1)
         real, imaginary = out.dtype.type(0), out.dtype.type(0)
         for j in range(len(c)):
             factor = c[j][i] * s[j]
-            real += factor * x[j][i, 0]
-            imaginary += factor * x[j][i, 1]
-        out[i, 0], out[i, 1] = real, imaginary
+            real += factor * x[j][re]
+            imaginary += factor * x[j][im]
+        out[re], out[im] = real, imaginary
 
 
 @compiled
@@ -40,6 +44,7 @@ def combine_real(
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Out = Σⱼ cⱼ sⱼ xⱼ."""
+    widest()
     for i in range(np.uintp(start), np.uintp(stop)):
         total = out.dtype.type(0)
         for j in range(len(c)):
@@ -51,9 +56,12 @@ def combine_real(
 @no_type_check
 def dot_complex(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int) -> float:
     """Σ weight Re(x̄ y), x and y as pairs."""
+    widest()
     total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
-        total += weight[i] * (x[i, 0] * y[i, 0] + x[i, 1] * y[i, 1])
+        re = np.uintp(2) * i
+        im = re + np.uintp(1)
+        total += weight[i] * (x[re] * y[re] + x[im] * y[im])
     return total
 
 
@@ -61,22 +69,34 @@ def dot_complex(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, st
 @no_type_check
 def dot_real(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop: int) -> float:
     """Σ weight x y."""
+    widest()
     total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
         total += weight[i] * x[i] * y[i]
     return total
 
 
+LANES = 64
+"""Largest entries that are sought side by side."""
+
+
 @compiled
 @no_type_check
 def largest(x: np.ndarray, start: int, stop: int) -> float:
     """Max |x|; NaN if any entry is not finite."""
-    most, wrong = 0.0, 0
-    for i in range(np.uintp(start), np.uintp(stop)):
+    widest()
+    most, wrong = np.zeros(LANES, x.dtype), np.zeros(LANES, x.dtype)
+    whole = start + (stop - start) // LANES * LANES
+    for first in range(start, whole, LANES):
+        for lane in range(np.uintp(LANES)):
+            size = abs(x[np.uintp(first) + lane])
+            most[lane] = size if size > most[lane] else most[lane]
+            wrong[lane] += size * x.dtype.type(0)
+    for i in range(whole, stop):
         size = abs(x[i])
-        most = max(most, size)
-        wrong += not size < math.inf
-    return math.nan if wrong else most
+        most[0] = max(most[0], size)
+        wrong[0] += size * x.dtype.type(0)
+    return most.max() + wrong.sum()
 
 
 def sweep(point: Callable, fields: int) -> Callable[..., tuple[float, float]]:
@@ -91,6 +111,7 @@ def sweep(point: Callable, fields: int) -> Callable[..., tuple[float, float]]:
     @compiled_anew
     @no_type_check
     def pass_over(u: np.ndarray, s: np.ndarray, start: int, stop: int) -> tuple[float, float]:
+        widest()
         total, size = 0.0, 0.0
         for i in range(np.uintp(start), np.uintp(stop)):
             found = evaluate(u, i)
