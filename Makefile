@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/ni_al/demo.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -327,8 +327,8 @@ class GradientFlow:
     def _forces(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """∂f/∂uᵢ − Sᵢuᵢ, in the place of `u`; Σf and Σ|f|."""
         cells = u.view(len(u), -1)
-        kernel = self._kernel
-        if kernel is not None and fused.is_compiled_for(u):
+        kernel = self._kernel if fused.is_compiled_for(u) else None
+        if kernel is not None:
             s, numbers = self._stabilisers.numpy(), cells.numpy()
             sums = fused.over_parts(
                 lambda a, b: kernel(numbers, s, a, b), cells.shape[1], self.grid.workers
