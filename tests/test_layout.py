@@ -106,6 +106,11 @@ def test_the_solvers_need_torch_numpy_and_jaxtyping_alone(tmp_path):
     assert run(code, tmp_path) == ""
 
 
+def test_no_example_hides_a_package():
+    """A script's folder comes first on the path of imports."""
+    assert [str(p) for p in (ROOT / "examples").rglob("*.py") if p.stem in PACKAGES] == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_file_is_longer_than_400_lines(package):
     long = [str(p) for p in (ROOT / package).rglob("*.py") if len(p.read_text().splitlines()) > 400]

@@ -1,6 +1,6 @@
 """The phase field against the time of its own transforms, and against other codes.
 
-    python examples/benchmarks/phasefield.py [--peers] [--quick]
+    python examples/benchmarks/phase_field.py [--peers] [--quick]
 
 1. Milliseconds of a step of `semi_implicit_euler` and `etdrk4` beside those of the transforms that
    it must do (two a field and evaluation), fastest of several, for one and two threads;
@@ -28,7 +28,7 @@ from typing import Any
 
 # ruff: noqa: E402
 HERE = Path(__file__).parent
-sys.path[0] = str(HERE.parent / "pfhub")  # not this folder: this file is not the package
+sys.path.append(str(HERE.parent / "pfhub"))
 
 import torch
 from cases import spinodal, square  # pyright: ignore[reportMissingImports]
