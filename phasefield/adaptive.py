@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,8 +14,18 @@ from idnn.checks import require_positive
 from phasefield.grid import Grid
 from phasefield.handover import Handover
 from phasefield.implicit import Flow, implicit_bdf2
-from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Problem, Step, etdrk4
+from phasefield.integrators import (
+    Attempt,
+    Evaluation,
+    Integrator,
+    Point,
+    Problem,
+    Step,
+    etdrk4,
+    semi_implicit_euler,
+)
 from phasefield.models import Energy
+from phasefield.whereabouts import whereabouts
 
 MEASURE_EVERY = 16
 """Accepted steps between two measurements of the curvature of f."""
@@ -58,6 +67,8 @@ class Model(Problem, Protocol):
 
     @property
     def fluctuates(self) -> bool: ...
+
+    def force(self, u: Tensor, time: float, /) -> Tensor: ...
 
     def energy(self, u_hat: Tensor, at: Evaluation) -> Energy: ...
 
@@ -186,9 +197,10 @@ class Stepper:
         u_hat = model.grid.transform(u)
         found = model.evaluate(u_hat, time)
         if model.grid.total((~found.force_hat.isfinite()).sum()):
+            where = self._whereabouts(u, self._model.force(u, time))
             raise ValueError(
                 f"`u0`: at t = {time:g} fields lie outside the domain of the energy, where forces "
-                f"are not finite: {self._ranges(u)}. Keep them inside: less noise, other means."
+                f"are not finite: {where}. Keep them inside: less noise, other means."
             )
         return State(
             time=time,
@@ -234,9 +246,9 @@ class Stepper:
             if integrator is self._large:
                 error /= LARGE_STEP_SHARE
             precise = error <= self._control.tolerance  # false for NaN
-            rises = energy.total > state.energy.total + energy.rounding
-            rises = rises and not self._model.fluctuates
-            if precise and not rises:
+            falls = energy.total <= state.energy.total + energy.rounding  # false for NaN
+            unknown = math.isnan(state.energy.total) or self._model.fluctuates
+            if precise and (falls or unknown):
                 time = until if until - state.time <= dt * (1 + SLIVER) else state.time + dt
                 easy = error < SAFETY * self._control.tolerance / 2**integrator.error_order
                 grows = easy and dt == state.dt and self._control.fixed_step is None
@@ -244,7 +256,9 @@ class Stepper:
                 grows = grows and not 2 * dt * state.speed > LARGEST_CHANGE
                 taken = self._taken(state, attempt, energy, dt, time)
                 return self._accepted(replace(taken, dt=2 * dt if grows else state.dt))
-            state = self._refused(state, dt, error, precise)
+            why = _objection(error, energy.total, precise=precise)
+            _log.debug("t = %g: step %g refused, as %s", state.time, dt, why)
+            state = self._refused(state, dt, why, precise=precise)
 
     def _error(self, grid: Grid, attempt: Attempt, energy: Energy) -> float:
         """Zero of a fixed step, if all is finite."""
@@ -291,26 +305,20 @@ class Stepper:
         change = grid.combine((linear, 1.0, state.u_hat), (weight, 1.0, state.force_hat))
         return grid.largest(grid.inverse(change))
 
-    def _refused(self, state: State, dt: float, error: float, precise: bool) -> State:
+    def _refused(self, state: State, dt: float, why: str, *, precise: bool) -> State:
         shorter = 2.0 ** (math.ceil(math.log2(dt)) - 1)
-        why = "the free energy rises" if precise else f"the error estimate is {error:.3g}"
         if self._control.fixed_step is not None:
-            why = "the free energy rises" if precise else "the fields are not finite any more"
-            ranges = self._ranges(self._model.grid.inverse(state.u_hat))
             raise StepTooSmall(
-                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}; {ranges}); "
-                "shorten it, or leave the choice of steps to the error estimate."
+                f"At t = {state.time:g} the fixed step {dt:g} is not acceptable ({why}; "
+                f"{self._trouble(state, dt)}); shorten it, or leave the choice of steps to "
+                "the error estimate."
             )
         if shorter < self._control.smallest_step:
-            if math.isnan(error):
-                why = "the fields leave the domain of the energy or are not finite"
-            ranges = self._ranges(self._model.grid.inverse(state.u_hat))
             raise StepTooSmall(
                 f"At t = {state.time:g} no step down to {self._control.smallest_step:g} is "
-                f"acceptable ({why}; {ranges}); try a finer grid, a larger `tolerance` or larger "
-                "kappa."
+                f"acceptable ({why}; {self._trouble(state, dt)}); try a finer grid, a larger "
+                "`tolerance` or larger kappa."
             )
-        _log.debug("t = %g: step %g refused, error %g", state.time, dt, error)
         state = replace(
             state,
             dt=shorter,
@@ -322,14 +330,19 @@ class Stepper:
             state = replace(state, handover=turn, dt=turn.dt)
         return self._measured(state)
 
-    def _ranges(self, u: Float[Tensor, "field *space"]) -> str:
-        """Between what each field lies."""
-        cells = u.flatten(1)
-        low, high = self._model.grid.team.max(torch.stack([-cells.amin(1), cells.amax(1)])).tolist()
-        pairs = zip(self._model.fields, low, high, strict=True)
-        return ", ".join(
-            f"{getattr(field, 'name', field)} from {-a:.4g} to {b:.4g}" for field, a, b in pairs
-        )
+    def _trouble(self, state: State, dt: float) -> str:
+        """Where the fields of `state` stand, and the worst cell after a step of the simplest kind.
+
+        Of that, unlike of steps in stages, every cell is finite before forces are evaluated.
+        """
+        grid = self._model.grid
+        tried = self._step(semi_implicit_euler, state.stabiliser, dt)(state.point).u_hat
+        force = self._model.force(grid.inverse(tried), state.time + dt)
+        return self._whereabouts(grid.inverse(state.u_hat), force)
+
+    def _whereabouts(self, u: Tensor, force: Tensor) -> str:
+        names = [getattr(field, "name", field) for field in self._model.fields]
+        return whereabouts(self._model.grid, names, u, force)
 
     def _measured(self, state: State) -> State:
         """S fitted to the present state; a new S costs an evaluation for every F kept."""
@@ -367,6 +380,13 @@ class Stepper:
         if len(self._cache) > COEFFICIENTS_KEPT:
             self._cache.popitem(last=False)
         return self._cache[key]
+
+
+def _objection(error: float, energy: float, *, precise: bool) -> str:
+    """What is wrong with a step."""
+    if math.isnan(error) or (precise and math.isnan(energy)):
+        return "the fields leave the domain of the energy or are not finite"
+    return "the free energy rises" if precise else f"the error estimate is {error:.3g}"
 
 
 def _towards(left: float, dt: float) -> float:

@@ -13,6 +13,7 @@ from idnn.checkpoint import load, read_header
 from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
 from phasefield.team import ALONE, Team
+from phasefield.whereabouts import cell_of_largest
 
 
 @runtime_checkable
@@ -35,15 +36,12 @@ def require_admissible(
     """
     bad = ~domain.admissible(u.movedim(0, -1))
     count, cells = team.sum(torch.tensor([int(bad.sum()), bad.numel()])).tolist()
-    with team.together():
-        if bad.any():
-            x, *others = bad.nonzero()[0].tolist()
-            values = ", ".join(f"{v:.4g}" for v in u[(slice(None), x, *others)].tolist())
-            raise ValueError(
-                f"`initial` must keep every sublattice fraction in [0, 1]: {count} of {cells} "
-                f"cells do not; the first, cell {(first_plane + x, *others)}, holds ({values}). "
-                "Lower the noise or the order parameters of the nuclei."
-            )
+    if count:
+        raise ValueError(
+            f"`initial` must keep every sublattice fraction in [0, 1]: {count} of {cells} cells "
+            f"do not; first, {cell_of_largest(bad, u, team, first_plane)}. "
+            "Lower the noise or the order parameters of the nuclei."
+        )
 
 
 @dataclass(frozen=True, eq=False)

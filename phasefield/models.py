@@ -161,7 +161,12 @@ class GradientFlow:
             self._turn_into_transport(force_hat, u_hat, factor)
         return Evaluation(force_hat, density, magnitude)
 
-    def potential(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
+    def force(
+        self,
+        u: Float[Tensor, "field *space"],
+        time: float = 0.0,  # noqa: ARG002
+        /,
+    ) -> Float[Tensor, "field *space"]:
         """∂f/∂uᵢ (eV/site) on every cell, gradient terms not included."""
         bare, points = replace(self, stabiliser=()), self._points
         if points is self.grid:

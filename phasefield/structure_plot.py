@@ -48,17 +48,20 @@ def _plot_structure_factors(axes: Axes, frames: xarray.Dataset) -> None:
     chosen = np.unique(np.linspace(min(1, last), last, CURVES).round().astype(int))
     colours = colormaps[TIME_COLOURS](np.linspace(0.08, 0.95, len(chosen)))
     values = frames["structure_factor"].to_numpy()[chosen]
+    axes.set_xlabel("wave number k (1/nm)")
+    axes.set_ylabel(with_unit("S(k)", frames["structure_factor"]))
+    largest = values.max()
+    if not largest > 0:
+        axes.text(0.5, 0.5, "no structure", ha="center", transform=axes.transAxes)
+        return
     for index, value, colour in zip(chosen, values, colours, strict=True):
         shown = (value > 0) & (k <= np.pi / spacing)
         label = f"t = {float(frames['time'][index]):.4g} t₀"
         axes.plot(k[shown], value[shown], color=colour, linewidth=1.3, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="wave number k (1/nm)")
-    axes.set_ylabel(with_unit("S(k)", frames["structure_factor"]))
-    largest = values.max()
-    if largest > 0:
-        axes.set_ylim(largest / 10**DECADES, 10 * largest)
-        seen = k[(values > largest / 10**DECADES).any(0) & (k <= np.pi / spacing)]
-        axes.set_xlim(0.9 * k[0], 1.1 * seen[-1])
+    axes.set(xscale="log", yscale="log")
+    axes.set_ylim(largest / 10**DECADES, 10 * largest)
+    seen = k[(values > largest / 10**DECADES).any(0) & (k <= np.pi / spacing)]
+    axes.set_xlim(0.9 * k[0], 1.1 * seen[-1])
     plain_log(axes.xaxis)
     _plot_porod(axes, frames)
     axes.legend(frameon=False, fontsize=8, loc="lower left")

@@ -14,7 +14,7 @@ import torch
 from phasefield import __main__, initial, solve
 from phasefield.adaptive import StepControl
 from phasefield.dealiasing import FineGrid
-from phasefield.expression import double_well
+from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
 from phasefield.initial import Nucleus, noisy, with_nuclei
 from phasefield.integrators import INTEGRATORS
@@ -152,7 +152,12 @@ def refusals(team, settings):
     lost = torch.tensor([float("nan"), 1.0] if team.rank == 0 else [2.0, float("inf")])
     grid, u = Grid((8, 8), 1.0, team=team), torch.zeros(1, 8, 8, dtype=torch.float64)
     model = GradientFlow(grid, double_well(1.0, 0.0, 1.0), (OrderField("c", True, 1.0, 1.0),))
+    whole_field = torch.full((1, 8, 8), 0.5, dtype=torch.float64)
+    whole_field[0, 6, 3], whole_field[0, 7, 1] = -0.2, -0.3
+    logarithm = replace(model, f=Expression("c*log(c)", ("c",)))
+    cut = whole_field[:, grid.slabs.planes]
     return {
+        "domain": message(lambda: solve.solve(logarithm, cut, [1.0])),
         "line": message(lambda: Grid((64,), 1.0, team=team)),
         "planes": message(lambda: Grid((64, 4), 1.0, team=replaced(team, 9))),
         "last": message(fails_on_the_last),

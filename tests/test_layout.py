@@ -106,6 +106,15 @@ def test_the_solvers_need_torch_numpy_and_jaxtyping_alone(tmp_path):
     assert run(code, tmp_path) == ""
 
 
+def test_a_benchmark_of_its_name_does_not_hide_the_package(tmp_path):
+    """A script's folder comes first on the path of imports."""
+    folder = ROOT / "examples/benchmarks"
+    code = f"sys.path.insert(0, {str(folder)!r})\nfrom phasefield.grid import Grid\n"
+    assert run(code + "print(Grid.__module__, sys.modules['phasefield'].__file__)", tmp_path) == (
+        f"phasefield.grid {ROOT / 'phasefield/__init__.py'}\n"
+    )
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_file_is_longer_than_400_lines(package):
     long = [str(p) for p in (ROOT / package).rglob("*.py") if len(p.read_text().splitlines()) > 400]

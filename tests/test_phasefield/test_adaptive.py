@@ -105,16 +105,19 @@ def test_a_step_that_raises_the_free_energy_is_refused(model, u0):
         solve(model, u0, [1.0], control=control)
 
 
+def never(problem, dt):
+    """A step to fields that are not finite."""
+
+    def attempt(at):
+        u = at.u_hat * math.nan
+        nothing = torch.tensor(math.nan)
+        return Attempt(u, Evaluation(u, nothing, nothing), lambda: u, 1)
+
+    return attempt
+
+
 def test_a_state_that_is_not_finite_is_never_accepted(model, u0):
-    def prepare(problem, dt):
-        def attempt(at):
-            u = at.u_hat * math.nan
-            nothing = torch.tensor(math.nan)
-            return Attempt(u, Evaluation(u, nothing, nothing), lambda: u, 1)
-
-        return attempt
-
-    broken = Integrator("broken", prepare, 1, 1)
+    broken = Integrator("broken", never, 1, 1)
     control = StepControl(integrator=broken, smallest_step=2.0**-20)
     with pytest.raises(StepTooSmall, match=r"At t = 0 no step down to 9.5\S+ is acceptable"):
         solve(model, u0, [1.0], control=control)
@@ -194,6 +197,55 @@ def test_a_fixed_step_that_is_too_long_is_an_error_that_says_so(model, u0):
     control = StepControl(fixed_step=200.0, integrator=semi_implicit_euler)
     with pytest.raises(StepTooSmall, match="the fixed step 200 is not acceptable"):
         solve(replace(model, f=STEEP), u0, [1e4], control=control)
+
+
+LOGARITHMIC = Expression("c*log(c) + (1 - c)*log(1 - c) + 2*c", ("c",))
+
+
+def plane_of(f, conserved):
+    """A box of 6 × 8 cells, hardly coupled, at c = ½ but for some of them."""
+    field = OrderField("c", conserved, 1.0, 1e-6)
+    u = torch.full((1, 6, 8), 0.5, dtype=torch.float64)
+    u[0, 2, 5], u[0, 4, 1] = 0.02, 0.9
+    return GradientFlow(Grid((6, 8), 1.0), f, (field,)), u
+
+
+def test_a_start_outside_the_domain_names_its_first_cell_not_the_farthest():
+    model, u = plane_of(LOGARITHMIC, conserved=True)
+    u[0, 3, 7], u[0, 5, 0] = -0.01, 1.3
+    with pytest.raises(
+        ValueError, match=r"c from -0.01 to 1.3; worst, cell \(3, 7\) holds \(-0.01"
+    ):
+        solve(model, u, [1.0])
+
+
+@pytest.mark.parametrize("integrator", [semi_implicit_euler, etdrk4])
+def test_a_step_that_leaves_the_domain_names_the_cell_that_does(integrator):
+    """All go down by 0.1, which is too much where c = 0.02; the largest force is where c = 0.9."""
+    model, u = plane_of(Expression("0.01*c*log(c) + c + c**8/8", ("c",)), conserved=False)
+    control = StepControl(fixed_step=0.1, integrator=integrator)
+    with pytest.raises(StepTooSmall, match=r"\(the fields leave the d.*; worst, cell \(2, 5\) h"):
+        solve(model, u, [1.0], control=control)
+
+
+def test_an_energy_without_a_value_is_refused_though_forces_have_one():
+    """log c has the slope 1/c at negative c, too."""
+    model, u = plane_of(Expression("0.01*log(c) + c", ("c",)), conserved=False)
+    control = StepControl(fixed_step=0.1, integrator=semi_implicit_euler)
+    with pytest.raises(StepTooSmall, match=r"\(the fields leave the d.*; worst, cell \(2, 5\) h"):
+        solve(model, u, [1.0], control=control)
+
+
+@pytest.mark.parametrize("constant", ["", " + 100*c"])
+def test_a_dead_end_names_the_cell_of_the_largest_force_but_for_a_constant(constant):
+    """0.02 is nearer to its edge of the domain than 0.9; 100c does nothing to a conserved c."""
+    broken = Integrator("broken", never, 1, 1)
+    model, u = plane_of(Expression(LOGARITHMIC.formula + constant, ("c",)), conserved=True)
+    control = StepControl(integrator=broken, smallest_step=2.0**-20)
+    with pytest.raises(
+        StepTooSmall, match=r"c from 0.02 to 0.9; worst, cell \(2, 5\) holds \(0.02"
+    ):
+        solve(model, u, [1.0], control=control)
 
 
 @pytest.mark.parametrize("name", ["tolerance", "first_step", "smallest_step", "fixed_step"])

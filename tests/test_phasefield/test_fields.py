@@ -124,7 +124,7 @@ def test_a_state_outside_the_admissible_polytope_is_refused_with_its_first_cell(
     u[0] = 0.1
     require_admissible(u, FCC_L12)
     u[1:, 1, 2] = 0.2
-    with pytest.raises(ValueError, match=r"1 of 9 cells do not; the first, cell \(1, 2\), holds"):
+    with pytest.raises(ValueError, match=r"1 of 9 cells do not; first, cell \(1, 2\) holds"):
         require_admissible(u, FCC_L12)
 
 

@@ -309,8 +309,12 @@ def test_a_run_between_walls_is_recorded_and_continued(tmp_path):
     np.testing.assert_array_equal(data["particle_frame"], [0, 1, 2])
 
 
-def test_without_particles_or_structure_the_summary_says_none(settings):
-    summary = execute(settings(noise=0.0))
+def test_without_particles_or_structure_the_summary_says_none_and_figures_are_drawn(settings):
+    run = settings(noise=0.0)
+    run = run.model_copy(update={"order": run.order.model_copy(update={"noise": 0.0})})
+    summary = execute(run)
+    assert summary["characteristic_length"] is None
+    assert run.output / "structure.png" in plot_run(run.output)
     assert summary["particles"] == 0
     assert summary["mean_radius"] is None
     assert summary["interface_area"] == 0

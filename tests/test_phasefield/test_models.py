@@ -160,7 +160,7 @@ def test_the_force_is_the_derivative_of_the_discrete_free_energy(shape):
         energy(model, u + epsilon * direction).total - energy(model, u - epsilon * direction).total
     ) / (2 * epsilon)
     kappa_laplacian = model.grid.inverse(0.2 * model.grid.k2 * model.grid.transform(u))
-    force = (model.potential(u) + kappa_laplacian) * model.grid.cell_volume / model.site_volume
+    force = (model.force(u) + kappa_laplacian) * model.grid.cell_volume / model.site_volume
     assert slope == pytest.approx(float((force * direction).sum()), rel=1e-6)
 
 
@@ -186,7 +186,7 @@ def test_threads_do_not_change_a_bit():
     u = random_alloy((96, 96))
     with ThreadPoolExecutor(3) as workers, torch.no_grad():
         parallel = replace(model, grid=replace(model.grid, workers=workers))
-        assert torch.equal(parallel.potential(u), model.potential(u))
+        assert torch.equal(parallel.force(u), model.force(u))
         assert energy(parallel, u) == energy(model, u)
 
 
