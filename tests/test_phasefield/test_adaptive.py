@@ -1,6 +1,7 @@
 """Adaptive steps: stops met exactly, tolerance kept, rising energies and dead ends refused."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -85,6 +86,19 @@ def test_no_step_is_longer_than_the_largest(model, u0):
     solve(model, u0, [5.0], control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
     assert max(b - a for a, b in pairwise(times)) <= 0.25
+
+
+def test_subnormal_numbers_are_zero_in_a_run_and_in_threads_it_begins_but_not_after(model, u0):
+    tiny = torch.tensor(5e-324, dtype=torch.float64)
+    products = []
+    with ThreadPoolExecutor(1) as workers:
+
+        def observe(_):
+            products.extend([float(tiny * 1), workers.submit(lambda: float(tiny * 1)).result()])
+
+        solve(model, u0, [1e-3], observers=[observe])
+    assert set(products) == {0.0}
+    assert float(tiny * 1) > 0
 
 
 def test_a_step_that_raises_the_free_energy_is_refused(model, u0):
