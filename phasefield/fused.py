@@ -70,11 +70,11 @@ def largest(u: Tensor, workers: Executor | None = None) -> Float[Tensor, ""]:
 
 
 def over_parts(
-    function: Callable[[int, int], Any], count: int, workers: Executor | None
+    function: Callable[[int, int], Any], count: int, workers: Executor | None, size: int = PART
 ) -> list[Any]:
-    """`function(start, stop)` for every part of `count` entries, in order."""
-    starts = range(0, count, PART)
-    stops = [min(a + PART, count) for a in starts]
+    """`function(start, stop)` for every part of `size` of `count` entries, in order."""
+    starts = range(0, count, size)
+    stops = [min(a + size, count) for a in starts]
     if workers is None or len(starts) == 1:
         return [function(a, b) for a, b in zip(starts, stops, strict=True)]
     return list(workers.map(function, starts, stops))

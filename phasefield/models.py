@@ -20,7 +20,8 @@ from phasefield.integrators import Evaluation
 from phasefield.noise import Noise
 
 CELLS_PER_CALL = 16384
-"""Cells handed to the free energy at once on a CPU, so that its temporaries stay in the cache."""
+"""Cells handed to the free energy at once on a CPU: its temporaries stay in the cache, and threads
+find something to share."""
 
 CURVATURE_SAMPLE = 16384
 """Most cells at which the curvature of the free energy is measured."""
@@ -336,8 +337,9 @@ class GradientFlow:
         if kernel is not None:
             s, numbers = self._stabilisers.numpy(), cells.numpy()
             sums = fused.over_parts(
-                lambda a, b: kernel(numbers, s, a, b), cells.shape[1], self.grid.workers
-            )
+                lambda a, b: kernel(numbers, s, a, b), cells.shape[1], self.grid.workers,
+                CELLS_PER_CALL,
+            )  # fmt: skip
             density, magnitude = torch.from_numpy(np.array(sums).sum(0)).unbind()
             return u, density, magnitude
         parts = list(cells.split(CELLS_PER_CALL if u.is_cpu else cells.shape[1], dim=1))
