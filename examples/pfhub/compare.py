@@ -91,9 +91,10 @@ def draw(one: dict, two: dict, seven: dict) -> None:
     for name, errors in seven.items():
         if name != "space":
             right.loglog(*zip(*errors, strict=True), "o-", label=name)
-    right.set(xlabel="step", ylabel="L₂ error of benchmark 7a at t = 8")
-    for axes, place in ((left, "lower left"), (middle, "upper right"), (right, "lower right")):
-        axes.legend(frameon=False, fontsize=8, loc=place)
+    right.set(xlabel="step", ylabel="L₂ error of benchmark 7a at t = 8", ylim=(1e-7, 0.2))
+    places = ((left, "lower left", 1), (middle, "upper right", 1), (right, "upper left", 2))
+    for axes, place, columns in places:
+        axes.legend(frameon=False, fontsize=8, loc=place, ncols=columns)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(RESULTS / "pfhub.png", dpi=150)
 
