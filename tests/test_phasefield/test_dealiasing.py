@@ -327,11 +327,11 @@ def test_noise_on_a_finer_energy_conserves_the_mean():
     assert float(u.abs().max()) > 0.01
 
 
-def test_the_potential_is_the_derivative_of_the_bulk_energy_by_the_cells():
+def test_the_force_on_cells_is_the_derivative_of_the_bulk_energy_by_the_cells():
     model, u = pair(dealias=1.5), 0.4 * random((2, 6, 7))
     direction, step = random((2, 6, 7), 3), 1e-4
     change = energy(model, u + step * direction).bulk - energy(model, u - step * direction).bulk
-    expected = (model.potential(u) * direction).sum() * model.grid.cell_volume / model.site_volume
+    expected = (model.force(u) * direction).sum() * model.grid.cell_volume / model.site_volume
     assert change / (2 * step) == pytest.approx(float(expected), rel=1e-6)
 
 
