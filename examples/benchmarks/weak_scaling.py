@@ -22,7 +22,8 @@ complex modes of 16. It is counted here. What is not measured is assumed:
     ℓ  3 µs for each message
 
 Slabs want at least as many planes as GPUs, and evenly: 1,000 GPUs a first axis of 1,000 n cells.
-A learned energy costs far more than m says, so that communication weighs less with it.
+A learned energy costs far more than m says, so that communication weighs less with it. Results:
+results/weak_scaling.json.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from idnn.files import write_atomically
 from idnn.runtime import keep_freed_memory
 from phasefield.adaptive import StepControl, Stepper
 from phasefield.expression import double_well
@@ -45,6 +47,7 @@ from phasefield.models import GradientFlow, OrderField
 from phasefield.team import Team, join
 
 ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results" / "weak_scaling.json"
 DT = 2.0**-6
 WARM_UP = 2
 TRANSFORMS = 9
@@ -177,7 +180,9 @@ def main() -> None:
             f"{row['compute_s'] * 1e3:.1f} ms, all-to-all {row['all_to_all_s'] * 1e3:.1f} ms, "
             f"latency {row['latency_s'] * 1e3:.1f} ms, efficiency {row['efficiency']:.2f}"
         )
-    print(json.dumps({"measured": rows, "on_paper": paper, "cores": cores}))
+    found = json.dumps({"measured": rows, "on_paper": paper, "cores": cores}, indent=1)
+    write_atomically(RESULTS, found + "\n")
+    print(found)
 
 
 if __name__ == "__main__":
