@@ -7,7 +7,9 @@ the type of the cells.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, no_type_check
 
 import numpy as np
@@ -40,11 +42,14 @@ class CompiledNetwork:
         return _sweep(self.tables, u, s, start, stop)
 
     def evaluate(
-        self, eta: Shaped[np.ndarray, "d row"]
+        self, eta: Shaped[np.ndarray, "d row"], threads: int = 1
     ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "d row"]]:
-        """f and ∂f/∂η."""
-        f, slopes = np.empty(eta.shape[1]), np.empty(eta.shape)
-        _evaluate(self.tables, eta, f, slopes)
+        """f and ∂f/∂η; each thread takes as many rows."""
+        rows = eta.shape[1]
+        f, slopes = np.empty(rows), np.empty(eta.shape)
+        ends = [rows * n // threads for n in range(threads + 1)]
+        with ThreadPoolExecutor(threads) as workers:
+            list(workers.map(partial(_evaluate, self.tables, eta, f, slopes), ends[:-1], ends[1:]))
         return f, slopes
 
 
@@ -126,12 +131,14 @@ def _sweep(t: Tables, u: np.ndarray, s: np.ndarray, start: int, stop: int) -> tu
 
 @compiled
 @no_type_check
-def _evaluate(t: Tables, eta: np.ndarray, f: np.ndarray, slopes: np.ndarray) -> None:
+def _evaluate(
+    t: Tables, eta: np.ndarray, f: np.ndarray, slopes: np.ndarray, start: int, stop: int
+) -> None:
     widest()
     d = len(eta)
     block = _block(t, d)
-    for first in range(0, eta.shape[1], BLOCK):
-        cells = min(BLOCK, eta.shape[1] - first)
+    for first in range(start, stop, BLOCK):
+        cells = min(BLOCK, stop - first)
         _load(eta, first, cells, block.known)
         _evaluate_block(t, block, d)
         for i in range(d):

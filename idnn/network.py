@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -125,11 +124,12 @@ class IntegrableNetwork(LayeredCommittee):
         """f and ∂f/∂η, mean of the members, no graph kept: what a phase field asks for.
 
         The layers are passed once for both. Besides the results, numbers of a part of the rows are
-        all that is held.
+        all that is held; where the pass is compiled, a copy of η as well.
         """
         rows = eta.reshape(-1, eta.shape[-1])
         if eta.is_cpu and len(rows) >= ROWS_TO_COMPILE and self._compiles:
-            return self._evaluate_compiled(eta)
+            f, mu = self._evaluate_compiled(rows)
+            return f.reshape(eta.shape[:-1]), mu.reshape(eta.shape)
         f, mu = rows.new_empty(len(rows)), torch.empty_like(rows)
         invariants = self.system.invariants
         with torch.no_grad():
@@ -163,16 +163,10 @@ class IntegrableNetwork(LayeredCommittee):
 
         return compiled_network(self)
 
-    def _evaluate_compiled(self, eta: Tensor) -> tuple[Tensor, Tensor]:
-        columns = eta.reshape(-1, eta.shape[-1]).T
-        passes = self._compiled()
-        parts = columns.split(-(-columns.shape[1] // torch.get_num_threads()), 1)
-        with ThreadPoolExecutor(len(parts)) as workers:
-            found = workers.map(lambda part: passes.evaluate(part.contiguous().numpy()), parts)
-            values, slopes = zip(*found, strict=True)
-        f = torch.cat([torch.from_numpy(part) for part in values]).to(eta.dtype)
-        mu = torch.cat([torch.from_numpy(part) for part in slopes], 1).to(eta.dtype)
-        return f.reshape(eta.shape[:-1]), mu.T.reshape(eta.shape)
+    def _evaluate_compiled(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        columns = rows.T.contiguous().numpy()
+        f, mu = self._compiled().evaluate(columns, torch.get_num_threads())
+        return torch.from_numpy(f).to(rows.dtype), torch.from_numpy(mu).to(rows.dtype).T
 
     def values(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "member *batch"]:
         """f(η) of each member, zero at η = 0."""

@@ -117,15 +117,16 @@ class Polynomials:
 
     @cached_property
     def _slopes(self) -> Plan:
-        d = range(self.variables)
-        return Plan.of([derivative(p, i) for p in self.terms() for i in d], self.variables)
+        return Plan.of(self._derivatives(), self.variables)
 
     @cached_property
     def values_and_slopes(self) -> Plan:
         """How to make h₀, h₁ …, then ∂h₀/∂η₀, ∂h₀/∂η₁ …."""
-        d = range(self.variables)
-        slopes = [derivative(p, i) for p in self.terms() for i in d]
-        return Plan.of([*self.terms(), *slopes], self.variables)
+        return Plan.of([*self.terms(), *self._derivatives()], self.variables)
+
+    def _derivatives(self) -> list[dict[Monomial, float]]:
+        """∂h₀/∂η₀, ∂h₀/∂η₁ …, ∂h₁/∂η₀ …."""
+        return [derivative(p, i) for p in self.terms() for i in range(self.variables)]
 
     @cached_property
     def _curvatures(self) -> Plan:

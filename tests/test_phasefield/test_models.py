@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from stepping import energies_until
 
 from idnn.free_energy import BraggWilliams, IdealMixing
 from idnn.order_parameters import FCC_L12
-from phasefield.adaptive import StepControl, Stepper
+from phasefield.adaptive import StepControl
 from phasefield.expression import double_well
 from phasefield.grid import Grid
 from phasefield.integrators import Point, etdrk4
@@ -193,13 +194,7 @@ def test_threads_do_not_change_a_bit():
 def test_mean_composition_is_conserved_to_rounding_and_the_free_energy_falls():
     model = ordering_alloy((32, 32))
     u0 = random_alloy((32, 32))
-    stepper = Stepper(model, StepControl())
-    with torch.no_grad():
-        state = stepper.start(u0)
-        energies = [state.energy.total]
-        while state.time < 60:
-            state = stepper.advance(state, 60.0)
-            energies.append(state.energy.total)
+    state, energies = energies_until(model, u0, 60.0)
     assert all(b <= a for a, b in pairwise(energies))
     assert energies[-1] < energies[0] - 1
     assert abs(float(model.grid.inverse(state.u_hat)[0].mean() - u0[0].mean())) < 1e-15
