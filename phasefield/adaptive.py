@@ -25,6 +25,7 @@ from phasefield.integrators import (
     semi_implicit_euler,
 )
 from phasefield.models import Energy
+from phasefield.replay import Replayed, can_replay
 from phasefield.whereabouts import whereabouts
 
 MEASURE_EVERY = 16
@@ -375,7 +376,9 @@ class Stepper:
     def _step(self, integrator: Integrator, stabiliser: tuple[float, ...], dt: float) -> Step:
         key = (integrator.name, stabiliser, dt)
         if key not in self._cache:
-            self._cache[key] = integrator.prepare(self._at(stabiliser), dt)
+            model = self._at(stabiliser)
+            step = integrator.prepare(model, dt)
+            self._cache[key] = Replayed(step) if can_replay(model, integrator) else step
         self._cache.move_to_end(key)
         if len(self._cache) > COEFFICIENTS_KEPT:
             self._cache.popitem(last=False)

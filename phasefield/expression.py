@@ -57,6 +57,11 @@ class Expression:
         value, *slopes = _call((self._value, *self._slopes), self._symbols, eta)
         return value, torch.stack(slopes, -1)
 
+    @property
+    def point(self) -> Callable[..., Sequence[Any]]:
+        """Fields, one tensor each, ↦ f and all ∂f/∂u, as tensors or numbers."""
+        return _compiled((self._value, *self._slopes), self._symbols)
+
     @cached_property
     def kernel(self) -> Callable[..., tuple[float, float]]:
         """Compiled pass over cells `start` to `stop` of u [field, cell].

@@ -1,13 +1,13 @@
 """Passes over whole fields that read and write each number once.
 
-On a CPU numba compiles them, elsewhere and without numba torch runs them term by term; both give
-the same numbers to rounding.
+On a CPU numba compiles them, on a GPU torch does (its compiler, Triton); without numba torch runs
+them on a CPU term by term. All give the same numbers to rounding.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import cache
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -26,15 +26,18 @@ Term = tuple[Tensor, float, Tensor]
 PART = 2**16
 """Entries in one part of a field: a thread's unit of work, and of every sum."""
 
+PART_ON_GPU = 2**24
+"""Entries in one part where temporaries would fill a GPU's memory."""
+
 
 def combine(terms: Sequence[Term], workers: Executor | None = None) -> Tensor:
     """Σⱼ cⱼ sⱼ x̂ⱼ; all of one shape, c real."""
     first = terms[0][2]
     if not is_compiled_for(first):
-        total = terms[0][0] * first * terms[0][1]
-        for c, s, x in terms[1:]:
-            total += c * x * s
-        return total
+        c, s, x = zip(*terms, strict=True)
+        scalars = _on(first.device, first.real.dtype, s)
+        sums = _best(_combine, first)(list(map(_numbers, c)), scalars, list(map(_numbers, x)))
+        return (torch.view_as_complex(sums) if first.is_complex() else sums[..., 0]).view_as(first)
     out = torch.empty_like(first, memory_format=torch.contiguous_format)
     pass_over = kernels.combine_complex if first.is_complex() else kernels.combine_real
     real = first.real.dtype
@@ -53,7 +56,7 @@ def dot(
 ) -> Float[Tensor, ""]:
     """Σ weight Re(x̄ y), in float64."""
     if not is_compiled_for(x):
-        return (weight * (x.conj() * y).real).sum(dtype=torch.float64)
+        return _best(_dot, x)(*map(_numbers, (weight, x, y)))
     pass_over = kernels.dot_complex if x.is_complex() else kernels.dot_real
     w, one, other = _flat(weight), _flat(x), _flat(y)
     sums = over_parts(lambda a, b: pass_over(w, one, other, a, b), x.numel(), workers)
@@ -63,10 +66,23 @@ def dot(
 def largest(u: Tensor, workers: Executor | None = None) -> Float[Tensor, ""]:
     """max |u|; NaN if any entry is."""
     if not is_compiled_for(u):
-        return u.abs().max()
+        return _best(_largest, u)(u)
     x = _flat(u)
     sizes = over_parts(lambda a, b: kernels.largest(x, a, b), u.numel(), workers)
     return torch.tensor(np.max(sizes), dtype=u.dtype)
+
+
+def sweep(
+    point: Callable[..., Sequence[Any]], u: Float[Tensor, "field cell"], s: Float[Tensor, " field"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Puts ∂f/∂uⱼ − sⱼuⱼ in the place of uⱼ on a GPU; Σf and Σ|f|, in float64.
+
+    Args:
+        point: fields ↦ f and all ∂f/∂uⱼ, which torch can compile; compiled once if it is the same.
+        u: the fields.
+        s: one number for each.
+    """
+    return _best(_sweep_of(point), u)(list(u.unbind()), s.to(u.dtype))
 
 
 def over_parts(
@@ -83,6 +99,58 @@ def over_parts(
 def is_compiled_for(x: Tensor) -> bool:
     """Whether passes over `x` are compiled ones."""
     return kernels is not None and x.device.type == "cpu"
+
+
+@no_type_check
+def _combine(c, s, x):  # noqa: ANN001, ANN202
+    total = s[0] * c[0] * x[0]
+    for j in range(1, len(c)):
+        total = total + s[j] * c[j] * x[j]
+    return total
+
+
+@no_type_check
+def _dot(weight, x, y):  # noqa: ANN001, ANN202
+    return (weight * x * y).sum(dtype=torch.float64)
+
+
+@no_type_check
+def _largest(u):  # noqa: ANN001, ANN202
+    return u.abs().max()
+
+
+@cache
+def _sweep_of(point: Callable[..., Sequence[Any]]) -> Callable:
+    @no_type_check
+    def pass_over(u, s):  # noqa: ANN001, ANN202
+        value, *slopes = point(*u)
+        value = value + torch.zeros_like(u[0])  # it may be a number
+        for j, slope in enumerate(slopes):
+            u[j].copy_(slope - s[j] * u[j])
+        return value.sum(dtype=torch.float64), value.abs().sum(dtype=torch.float64)
+
+    return pass_over
+
+
+def _best(function: Callable, x: Tensor) -> Callable:
+    """The function for a tensor like `x`, compiled if that is on a GPU."""
+    return _compiled(function) if x.is_cuda else function
+
+
+@cache
+def _compiled(function: Callable) -> Callable:
+    return torch.compile(function, dynamic=True)
+
+
+@cache
+def _on(device: torch.device, dtype: torch.dtype, numbers: tuple[float, ...]) -> Tensor:
+    """Numbers on a device, kept for ever: a copy would wait for it, recorded graphs read them."""
+    return torch.tensor(numbers, dtype=dtype, device=device)
+
+
+def _numbers(x: Tensor) -> Float[Tensor, "entry part"]:
+    """A row for every entry: one number, or two of a complex one."""
+    return torch.view_as_real(x).view(-1, 2) if x.is_complex() else x.reshape(-1, 1)
 
 
 def _flat(x: Tensor) -> np.ndarray:

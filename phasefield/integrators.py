@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phasefield.fused import PART
+from phasefield.fused import PART, PART_ON_GPU
 from phasefield.grid import Grid
 
 
@@ -276,10 +276,10 @@ def coefficients(
 ) -> Sequence[Tensor]:
     """Real numbers of every mode by a formula of L and W, in the type of the fields.
 
-    Made in float64 and on a CPU part by part, so that what is between stays small.
+    Made in float64 and part by part, so that what is between stays small.
     """
     linear, weight = problem.linear, problem.weight
-    size = PART if linear.is_cpu else linear.numel()
+    size = PART if linear.is_cpu else PART_ON_GPU
     parts = zip(linear.reshape(-1).split(size), weight.reshape(-1).split(size), strict=True)
     made: list[Tensor] = []
     for n, part in enumerate(parts):

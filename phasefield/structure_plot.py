@@ -64,7 +64,7 @@ def _plot_structure_factors(axes: Axes, frames: xarray.Dataset) -> None:
     axes.set_xlim(0.9 * k[0], 1.1 * seen[-1])
     plain_log(axes.xaxis)
     _plot_porod(axes, frames)
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, fontsize=8, loc="lower center")
 
 
 def _plot_porod(axes: Axes, frames: xarray.Dataset) -> None:
