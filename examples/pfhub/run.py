@@ -4,7 +4,7 @@
     python examples/pfhub/run.py "2a 200" --until 500
 
 1a with starts sampled at the centres of 128² and 200² cells and at the nodes of 256², 1b between
-walls, 2a on 128² and 200² cells, each until it rests or the last of `TIMES`. Minutes each, hours
+walls, 2a on 128², 200² and 256² cells, each until it rests or the last of `TIMES`. Minutes each, hours
 for 2a; a run that was stopped goes on from the last of `TIMES`, its fields are in `runs/pfhub/`.
 """
 
@@ -39,6 +39,7 @@ STARTS: dict[str, Callable[[], Any]] = {
     "1b 200": lambda: spinodal(square(200, walls=True)),
     "2a 128": lambda: ripening(square(128)),
     "2a 200": lambda: ripening(square(200)),
+    "2a 256": lambda: ripening(square(256)),
 }
 
 
