@@ -137,12 +137,16 @@ class IdealMixing:
         return BOLTZMANN_EV * self.temperature
 
     def _q_inverse(self, like: Tensor) -> Tensor:
-        return self._inverse.to(like)
+        """Q⁺ as `like`, kept: a copy to a GPU at every call would wait for it."""
+        key = like.device, like.dtype
+        if key not in self._inverses:
+            invert = torch.linalg.inv if self.q.shape[0] == self.q.shape[1] else torch.linalg.pinv
+            self._inverses[key] = invert(self.q.double()).to(like)
+        return self._inverses[key]
 
     @cached_property
-    def _inverse(self) -> Tensor:
-        invert = torch.linalg.inv if self.q.shape[0] == self.q.shape[1] else torch.linalg.pinv
-        return invert(self.q.double())
+    def _inverses(self) -> dict[tuple[torch.device, torch.dtype], Tensor]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from idnn.activations import NEW, Activation
+from idnn.runtime import compiled_by_torch
 
 NUMBERS_AT_ONCE = 1 << 16
 """In a hidden layer of all members, evaluated without a graph: five times as many stay in cache."""
@@ -195,8 +196,8 @@ class Mean:
 
 @cache
 def _fused(activation: Activation) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """σ and σ′ of z + bias in one kernel, which is compiled when first called."""
-    return torch.compile(lambda z, bias: activation.first(z + bias, NEW)[:2], dynamic=True)
+    """σ and σ′ of z + bias in one kernel."""
+    return compiled_by_torch(lambda z, bias: activation.first(z + bias, NEW)[:2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,13 @@
-"""How a process computes: package versions, threads inside torch, freed memory, tiny numbers."""
+"""How a process computes: package versions, threads and compiler of torch, memory, tiny numbers."""
 
 import ctypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from platform import python_version
+from types import FunctionType
+from typing import Any
 
 import torch
 
@@ -28,6 +31,19 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE)
         mallopt(_TRIM_THRESHOLD, _LARGE)
+
+
+@cache
+def compiled_by_torch(function: Callable, *kind: Hashable) -> Callable[..., Any]:
+    """`function`, compiled by torch when first called, for arguments of one kind and any size.
+
+    Each kind is compiled as code of its own, for torch goes back to running code as it is once it
+    has compiled it eight times.
+    """
+    assert isinstance(function, FunctionType)
+    code = function.__code__.replace(co_name=f"{function.__name__}_{len(kind)}")
+    own = FunctionType(code, function.__globals__, closure=function.__closure__)
+    return torch.compile(own, dynamic=True)
 
 
 @contextmanager

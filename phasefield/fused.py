@@ -4,6 +4,7 @@ On a CPU numba compiles them, on a GPU torch does (its compiler, Triton); withou
 them on a CPU term by term. All give the same numbers to rounding.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import cache
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from idnn.runtime import compiled_by_torch
 
 kernels: Any
 try:
@@ -36,7 +39,8 @@ def combine(terms: Sequence[Term], workers: Executor | None = None) -> Tensor:
     if not is_compiled_for(first):
         c, s, x = zip(*terms, strict=True)
         scalars = _on(first.device, first.real.dtype, s)
-        sums = _best(_combine, first)(list(map(_numbers, c)), scalars, list(map(_numbers, x)))
+        combined = _best(_combine, first, len(terms))
+        sums = combined(list(map(_numbers, c)), scalars, list(map(_numbers, x)))
         return (torch.view_as_complex(sums) if first.is_complex() else sums[..., 0]).view_as(first)
     out = torch.empty_like(first, memory_format=torch.contiguous_format)
     pass_over = kernels.combine_complex if first.is_complex() else kernels.combine_real
@@ -56,7 +60,7 @@ def dot(
 ) -> Float[Tensor, ""]:
     """Σ weight Re(x̄ y), in float64."""
     if not is_compiled_for(x):
-        return _best(_dot, x)(*map(_numbers, (weight, x, y)))
+        return _best(_dot_of(_width(x.numel())), x)(*map(_numbers, (weight, x, y)))
     pass_over = kernels.dot_complex if x.is_complex() else kernels.dot_real
     w, one, other = _flat(weight), _flat(x), _flat(y)
     sums = over_parts(lambda a, b: pass_over(w, one, other, a, b), x.numel(), workers)
@@ -73,16 +77,23 @@ def largest(u: Tensor, workers: Executor | None = None) -> Float[Tensor, ""]:
 
 
 def sweep(
-    point: Callable[..., Sequence[Any]], u: Float[Tensor, "field cell"], s: Float[Tensor, " field"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Puts ∂f/∂uⱼ − sⱼuⱼ in the place of uⱼ on a GPU; Σf and Σ|f|, in float64.
+    point: Callable[..., Sequence[Any]],
+    u: Float[Tensor, "field *space"],
+    s: Float[Tensor, " field"],
+    scale: float = 1.0,
+) -> tuple[Float[Tensor, "field *space"], Float[Tensor, ""], Float[Tensor, ""]]:
+    """∂f/∂vⱼ − sⱼvⱼ at v = scale u, and Σf and Σ|f| in float64.
 
     Args:
-        point: fields ↦ f and all ∂f/∂uⱼ, which torch can compile; compiled once if it is the same.
+        point: fields ↦ f and all ∂f/∂vⱼ, which torch can compile; compiled once if it is the same.
         u: the fields.
         s: one number for each.
+        scale: of them.
     """
-    return _best(_sweep_of(point), u)(list(u.unbind()), s.to(u.dtype))
+    out, factor = torch.empty_like(u), _on(u.device, u.dtype, (scale,))
+    rows = [list(each.view(len(u), -1).unbind()) for each in (u, out)]
+    pass_over = _best(_sweep_of(point, _width(rows[0][0].numel())), u)
+    return out, *pass_over(*rows, s.to(u.dtype), factor)
 
 
 def over_parts(
@@ -109,9 +120,15 @@ def _combine(c, s, x):  # noqa: ANN001, ANN202
     return total
 
 
-@no_type_check
-def _dot(weight, x, y):  # noqa: ANN001, ANN202
-    return (weight * x * y).sum(dtype=torch.float64)
+@cache
+def _dot_of(width: int) -> Callable:
+    @no_type_check
+    def pass_over(weight, x, y):  # noqa: ANN001, ANN202
+        product = weight.view(-1, width, 1) * x.view(-1, width, x.shape[1])
+        product = product * y.view(-1, width, y.shape[1])
+        return product.sum((1, 2), dtype=torch.float64).sum()
+
+    return pass_over
 
 
 @no_type_check
@@ -120,26 +137,32 @@ def _largest(u):  # noqa: ANN001, ANN202
 
 
 @cache
-def _sweep_of(point: Callable[..., Sequence[Any]]) -> Callable:
+def _sweep_of(point: Callable[..., Sequence[Any]], width: int) -> Callable:
     @no_type_check
-    def pass_over(u, s):  # noqa: ANN001, ANN202
-        value, *slopes = point(*u)
-        value = value + torch.zeros_like(u[0])  # it may be a number
+    def pass_over(u, out, s, scale):  # noqa: ANN001, ANN202
+        v = [scale[0] * each.view(-1, width) for each in u]
+        value, *slopes = point(*v)
+        value = value + torch.zeros_like(v[0])  # it may be a number
         for j, slope in enumerate(slopes):
-            u[j].copy_(slope - s[j] * u[j])
-        return value.sum(dtype=torch.float64), value.abs().sum(dtype=torch.float64)
+            out[j].view(-1, width).copy_(slope - s[j] * v[j])
+        each = [x.sum(1, dtype=torch.float64) for x in (value, value.abs())]
+        return each[0].sum(), each[1].sum()
 
     return pass_over
 
 
-def _best(function: Callable, x: Tensor) -> Callable:
-    """The function for a tensor like `x`, compiled if that is on a GPU."""
-    return _compiled(function) if x.is_cuda else function
+def _width(count: int) -> int:
+    """Entries summed in a first round: a divisor of `count` that suits a GPU, if there is one.
+
+    That round can then be part of the pass that makes what is summed.
+    """
+    width = math.gcd(count, 1024)
+    return width if width >= 64 else count
 
 
-@cache
-def _compiled(function: Callable) -> Callable:
-    return torch.compile(function, dynamic=True)
+def _best(function: Callable, x: Tensor, *kind: int) -> Callable:
+    """The function for numbers like `x`, compiled if these are on a GPU."""
+    return compiled_by_torch(function, x.dtype, *kind) if x.is_cuda else function
 
 
 @cache

@@ -69,6 +69,11 @@ class Grid:
         """Number of cells."""
         return math.prod(self.shape)
 
+    @property
+    def turns(self) -> int:
+        """Number of cells along all periodic axes together, by which their inverse divides."""
+        return math.prod(self.shape[axis] for axis in self.rings)
+
     @cached_property
     def walls(self) -> tuple[int, ...]:
         """Axes that end in walls."""
@@ -133,12 +138,16 @@ class Grid:
             return self._transform(u, axes)
         return self._transform(self.slabs.by_mode(self._transform(u, axes[1:])), axes[:1])
 
-    def inverse(self, u_hat: Tensor) -> Float[Tensor, "*batch_space"]:
-        """U of û over the space axes."""
-        axes = range(len(self.shape))
+    def inverse(self, u_hat: Tensor, *, scaled: bool = True) -> Float[Tensor, "*batch_space"]:
+        """U of û over the space axes; not `scaled`, it is `turns` times as large.
+
+        On a GPU the scale is a pass of its own, which one that follows can do as well.
+        """
+        axes, norm = range(len(self.shape)), "backward" if scaled else "forward"
         if self.team.size == 1:
-            return self._inverse(u_hat, axes)
-        return self._inverse(self.slabs.by_cell(self._inverse(u_hat, axes[:1])), axes[1:])
+            return self._inverse(u_hat, axes, norm)
+        parts = self.slabs.by_cell(self._inverse(u_hat, axes[:1], norm))
+        return self._inverse(parts, axes[1:], norm)
 
     def combine(self, *terms: fused.Term) -> Tensor:
         """Σⱼ cⱼ(k) sⱼ x̂ⱼ(k) in one pass, of terms (c, s, x̂) with real c(k) and s."""
@@ -198,13 +207,13 @@ class Grid:
         forwards = torch.fft.fftn if u.is_complex() else torch.fft.rfftn
         return forwards(u, dim=rings).contiguous()
 
-    def _inverse(self, u_hat: Tensor, axes: Sequence[int]) -> Tensor:
+    def _inverse(self, u_hat: Tensor, axes: Sequence[int], norm: str) -> Tensor:
         rings = self._along_rings(axes)
         if rings and self.rings[-1] in axes:
             lengths = [self.shape[axis] for axis in rings]
-            u_hat = torch.fft.irfftn(u_hat, s=lengths, dim=rings).contiguous()
+            u_hat = torch.fft.irfftn(u_hat, s=lengths, dim=rings, norm=norm).contiguous()
         elif rings:
-            u_hat = torch.fft.ifftn(u_hat, dim=rings).contiguous()
+            u_hat = torch.fft.ifftn(u_hat, dim=rings, norm=norm).contiguous()
         for axis in self._along_walls(axes):
             u_hat = of_parts(inverse_cosine, u_hat, axis)
         return u_hat

@@ -158,11 +158,15 @@ class GradientFlow:
 
     def evaluate(self, u_hat: Tensor, time: float = 0.0) -> Evaluation:  # noqa: ARG002
         """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u everywhere."""
-        u, factor = self._points.inverse(u_hat), None
+        if self._swept and self._points is self.grid and self.mobility is None:
+            u, scale = self.grid.inverse(u_hat, scaled=False), 1 / self.grid.turns
+        else:
+            u, scale = self._points.inverse(u_hat), 1.0
+        factor = None
         if self.mobility is not None:
             cells = u if self._points is self.grid else self.grid.inverse(u_hat)
             factor = self.mobility(cells.view(len(cells), -1)).view_as(cells[0])
-        force, density, magnitude = self._forces(u)
+        force, density, magnitude = self._forces(u, scale)
         force_hat = self._points.transform(force)
         if self.coupling is not None:
             force_hat += self._mixed(u_hat)
@@ -186,12 +190,14 @@ class GradientFlow:
     def energy(self, u_hat: Tensor, at: Evaluation) -> Energy:
         """F of the discrete fields, of which `at` is an evaluation; gradients by Parseval."""
         unit = self.grid.cell_volume / self.site_volume
-        gradient = self.grid.mode_sum(self._half_kappa_k2, u_hat)
+        workers = self.grid.workers
+        slopes = fused.dot(self._half_kappa_k2, u_hat, u_hat, workers)
         if self.coupling is not None:
             mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
             half_k2 = (0.5 * self.grid.k2 * self.grid.multiplicity).expand(u_hat.shape)
-            gradient += self.grid.mode_sum(half_k2.contiguous(), u_hat, mixed)
-        density, magnitude = self.grid.total(torch.stack([at.density, at.magnitude])).tolist()
+            slopes = slopes + fused.dot(half_k2.contiguous(), u_hat, mixed, workers)
+        sums = torch.stack([slopes / self.grid.cells, at.density, at.magnitude])
+        gradient, density, magnitude = self.grid.total(sums).tolist()
         per_point = unit * (self.grid.cells / self._points.cells)
         magnitude *= per_point
         rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
@@ -264,6 +270,11 @@ class GradientFlow:
         """Where f is evaluated: the cells themselves, or finer ones."""
         factor = points_per_cell(self.dealias, self.f)
         return self.grid if factor == 1 else FineGrid(self.grid, factor)
+
+    @property
+    def _swept(self) -> bool:
+        """Whether f and its derivatives are compiled for a GPU."""
+        return self.grid.device.type == "cuda" and isinstance(self.f, Pointwise)
 
     @cached_property
     def _kernel(self) -> Callable[..., tuple[float, float]] | None:
@@ -345,8 +356,11 @@ class GradientFlow:
         found -= torch.diag(self._stabilisers).to(found)
         return found.movedim(0, -1).reshape(len(u), *u.shape).contiguous()
 
-    def _forces(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """∂f/∂uᵢ − Sᵢuᵢ, in the place of `u`; Σf and Σ|f|."""
+    def _forces(self, u: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """∂f/∂uᵢ − Sᵢuᵢ, perhaps in the place of `u`; Σf and Σ|f|. Only a sweep knows a scale."""
+        if self._swept:
+            assert isinstance(self.f, Pointwise)
+            return fused.sweep(self.f.point, u, self._stabilisers, scale)
         cells = u.view(len(u), -1)
         kernel = self._kernel if fused.is_compiled_for(u) else None
         if kernel is not None:
@@ -357,8 +371,6 @@ class GradientFlow:
             )  # fmt: skip
             density, magnitude = torch.from_numpy(np.array(sums).sum(0)).unbind()
             return u, density, magnitude
-        if u.is_cuda and isinstance(self.f, Pointwise):
-            return u, *fused.sweep(self.f.point, cells, self._stabilisers)
         parts = list(cells.split(CELLS_PER_CALL if u.is_cpu else cells.shape[1], dim=1))
         s = self._stabilisers[:, None].to(u.dtype)
 

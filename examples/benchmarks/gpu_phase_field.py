@@ -12,7 +12,7 @@
 2. One step with four fields: a polynomial and a learned energy.
 3. PFHub 1a on 1024² cells to t = 100: seconds for a free energy within 10⁻⁴ of a fine solution.
 
-Everything goes to `results/gpu_phase_field.json`; the last line is one JSON object. Two minutes.
+Everything goes to `results/gpu_phase_field.json`, by the name of the card; the last line is one JSON object. Two minutes.
 """
 
 import json
@@ -182,7 +182,9 @@ def main() -> None:
             "device": torch.cuda.get_device_name(), "torch": torch.__version__,
             "copy_bytes_per_s": rate, "steps": rows, "four_fields": four, "accurate": accurate(),
         }  # fmt: skip
-    write_atomically(RESULTS, json.dumps(found, indent=1) + "\n")
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[found["device"]] = found
+    write_atomically(RESULTS, json.dumps(kept, indent=1) + "\n")
     good = [r for n, r in found["accurate"].items() if n != "fine" and abs(r["error"]) < 1e-4]
     largest = [row for row in rows if row["shape"] == (512,) * 3]
     print(json.dumps({

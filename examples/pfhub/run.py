@@ -4,8 +4,9 @@
     python examples/pfhub/run.py "2a 200" --until 500
 
 1a with starts sampled at the centres of 128² and 200² cells and at the nodes of 256², 1b between
-walls, 2a on 128², 200² and 256² cells, each until it rests or the last of `TIMES`. Minutes each, hours
-for 2a; a run that was stopped goes on from the last of `TIMES`, its fields are in `runs/pfhub/`.
+walls, 2a on 128², 200² and 256² cells, each until it rests or the last of `TIMES`. Minutes each,
+hours for 2a; a run that was stopped goes on from the last of `TIMES`, its fields are in
+`runs/pfhub/`.
 """
 
 import argparse

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from phasefield import fused
+from phasefield.expression import Expression
 
 KINDS = [torch.complex128, torch.complex64, torch.float64, torch.float32]
 
@@ -60,3 +61,20 @@ def test_without_numba_torch_gives_the_same_numbers(monkeypatch):
     plain = fused.combine(terms), fused.dot(c, x, y), fused.largest(c)
     for one, other in zip(compiled, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (7, 9)])
+def test_a_sweep_scales_fields_and_gives_forces_and_sums(shape):
+    f = Expression("3*a + a**2*b + log(2 + b)", ("a", "b"))
+    u, s = (
+        random(2 * math.prod(shape), torch.float64, 5).tanh().view(2, *shape),
+        torch.tensor([0.5, 2.0], dtype=torch.float64),
+    )
+    before = u.clone()
+    force, total, size = fused.sweep(f.point, u, s, 0.25)
+    value, slope = f.evaluate(0.25 * u.movedim(0, -1))
+    expected = slope.movedim(-1, 0) - s[:, None, None] * 0.25 * u
+    torch.testing.assert_close(force, expected, rtol=0, atol=1e-14)
+    assert float(total) == pytest.approx(float(value.sum()), abs=1e-11)
+    assert float(size) == pytest.approx(float(value.abs().sum()), abs=1e-11)
+    assert torch.equal(u, before)

@@ -92,7 +92,10 @@ def test_recorded_steps_keep_their_bits(integrator, learned, monkeypatch):
         names, means = "cxyz", [0.2, 0.1, 0.1, 0.1]
     grid = Grid((32, 32), 1.0, device=torch.device("cuda"))
     flow = GradientFlow(grid, f, fields(names))
-    control = StepControl(first_step=2.0**-8, tolerance=1e-4, integrator=INTEGRATORS[integrator])
+    control = StepControl(
+        first_step=2.0**-8, largest_step=2.0**-5, tolerance=1e-4,
+        integrator=INTEGRATORS[integrator],
+    )  # fmt: skip
     recorded = []
     monkeypatch.setattr(replay.Replayed, "_record", counted(replay.Replayed._record, recorded))
     ends = []

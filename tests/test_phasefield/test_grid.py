@@ -37,6 +37,13 @@ WALLS = [
 ]
 
 
+@pytest.mark.parametrize(("shape", "boundaries"), [((6, 7), ()), *WALLS])
+def test_an_inverse_that_is_not_scaled_is_as_many_times_larger_as_turns_says(shape, boundaries):
+    grid = Grid(shape, 1.0, boundaries)
+    u = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(grid.inverse(grid.transform(u), scaled=False), grid.turns * u)
+
+
 @pytest.mark.parametrize(("shape", "boundaries"), WALLS)
 def test_a_transform_between_walls_is_inverted_and_obeys_parseval(shape, boundaries):
     grid = Grid(shape, 0.7, boundaries)
