@@ -34,16 +34,18 @@ def keep_freed_memory() -> None:
 
 
 @cache
-def compiled_by_torch(function: Callable, *kind: Hashable) -> Callable[..., Any]:
-    """`function`, compiled by torch when first called, for arguments of one kind and any size.
+def compiled_by_torch(
+    function: Callable, *kind: Hashable, any_size: bool = True
+) -> Callable[..., Any]:
+    """`function`, compiled by torch when first called, for arguments of one kind.
 
     Each kind is compiled as code of its own, for torch goes back to running code as it is once it
-    has compiled it eight times.
+    has compiled it eight times. It holds for any size, or for one that is part of the kind.
     """
     assert isinstance(function, FunctionType)
     code = function.__code__.replace(co_name=f"{function.__name__}_{len(kind)}")
     own = FunctionType(code, function.__globals__, closure=function.__closure__)
-    return torch.compile(own, dynamic=True)
+    return torch.compile(own, dynamic=any_size)
 
 
 @contextmanager

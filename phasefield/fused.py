@@ -60,7 +60,8 @@ def dot(
 ) -> Float[Tensor, ""]:
     """Σ weight Re(x̄ y), in float64."""
     if not is_compiled_for(x):
-        return _best(_dot_of(_width(x.numel())), x)(*map(_numbers, (weight, x, y)))
+        pass_over = _best_of_size(_dot_of(_width(x.numel())), x)
+        return pass_over(*map(_numbers, (weight, x, y)))
     pass_over = kernels.dot_complex if x.is_complex() else kernels.dot_real
     w, one, other = _flat(weight), _flat(x), _flat(y)
     sums = over_parts(lambda a, b: pass_over(w, one, other, a, b), x.numel(), workers)
@@ -92,7 +93,7 @@ def sweep(
     """
     out, factor = torch.empty_like(u), _on(u.device, u.dtype, (scale,))
     rows = [list(each.view(len(u), -1).unbind()) for each in (u, out)]
-    pass_over = _best(_sweep_of(point, _width(rows[0][0].numel())), u)
+    pass_over = _best_of_size(_sweep_of(point, _width(rows[0][0].numel())), u)
     return out, *pass_over(*rows, s.to(u.dtype), factor)
 
 
@@ -163,6 +164,13 @@ def _width(count: int) -> int:
 def _best(function: Callable, x: Tensor, *kind: int) -> Callable:
     """The function for numbers like `x`, compiled if these are on a GPU."""
     return compiled_by_torch(function, x.dtype, *kind) if x.is_cuda else function
+
+
+def _best_of_size(function: Callable, x: Tensor) -> Callable:
+    """The same for just as many numbers, as sums in two rounds need it to become one pass."""
+    if not x.is_cuda:
+        return function
+    return compiled_by_torch(function, x.dtype, x.numel(), any_size=False)
 
 
 @cache

@@ -29,9 +29,9 @@ class Repeating(Protocol):
 
 def can_replay(problem: object, integrator: Integrator) -> bool:
     """Whether a step may be recorded: explicit, on one GPU, the same whenever it is taken."""
-    explicit = not integrator.two_steps
-    small = isinstance(problem, Repeating) and problem.grid.cells <= CELLS_TO_REPLAY
-    return explicit and small and problem.repeats
+    if integrator.two_steps or not isinstance(problem, Repeating):
+        return False
+    return problem.repeats and problem.grid.cells <= CELLS_TO_REPLAY
 
 
 class Replayed:

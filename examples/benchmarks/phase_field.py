@@ -13,6 +13,7 @@
 4. Bytes per cell: the largest growth of the process in a run, above what it holds before.
 
 Everything goes to `results/phasefield.json`; the last line is one JSON object. About ten minutes.
+`gpu` in it is what `gpu_phase_field.py` kept on the cards where it ran; null where it did not.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from phasefield.models import GradientFlow, OrderField
 from phasefield.solve import solve
 
 RESULTS = HERE / "results" / "phasefield.json"
+ON_GPU = HERE / "results" / "gpu_phase_field.json"
 PEERS = HERE / "results" / "phasefield_peers.json"
 SHAPES = ((256, 256), (512, 512), (1024, 1024), (128, 128, 128))
 LANDAU = Expression(
@@ -240,7 +242,8 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
             line[f"{peer}_ratio_{cells}"] = theirs["wall_s"] / ours if theirs else None
     line["s_per_unit_1a"] = found["to_rest"]["s_per_unit"]
     line["bytes_per_cell"] = found["bytes_per_cell"]
-    return line | {"gpu": None}
+    kept = json.loads(ON_GPU.read_text()) if ON_GPU.exists() else {}
+    return line | {"gpu": [card["summary"] for card in kept.values()] or None}
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ MEUMAPPS: dict[float, float] = {
     100: 136.52, 500: 98.61, 1000: 85.31, 2000: 60.64, 5000: 43.84, 1e4: 33.42, 2e4: 27.90,
 }  # fmt: skip
 MOOSE: dict[float, float] = {1: 3485.6, 5: 2787.0, 10: 2067.6, 20: 1302.6, 200: 873.2, 500: 758.6}
+MOOSE_END = 327.8
 FENICS: dict[float, float] = {1: 3479.0, 5: 2665.0, 10: 2069.0, 20: 1348.0}
 
 
@@ -54,6 +55,7 @@ def order(errors: list[list[float]]) -> float:
 def main() -> None:
     """Print, draw, and print the summary."""
     one, walls, two, seven = (read(case) for case in ("1a", "1b", "2a", "7"))
+    fine = dict(zip(two["2a 256"]["time"], two["2a 256"]["F"], strict=True))
     coarse = dict(zip(two["2a 128"]["time"], two["2a 128"]["F"], strict=True))
     own = dict(zip(one["1a 200"]["time"], one["1a 200"]["F"], strict=True))
     summary = {
@@ -66,7 +68,9 @@ def main() -> None:
         "2a_late_128": largest(two["2a 128"], MOOSE, (200, 500)),
         "2a_two_grids_to_100": largest(two["2a 200"], coarse, (1, 100)),
         "2a_two_grids": largest(two["2a 200"], coarse, (1, 500)),
+        "2a_two_finer_grids": largest(two["2a 200"], fine, (1, 500)),
         "2a_rests": any(c["rests"] for c in two.values()),
+        "2a_end": abs(two["2a 128"]["F"][-1] / MOOSE_END - 1),
         **{f"7_order_{name}": order(e) for name, e in seven.items() if name not in ("space",)},
     }
     for name, curve in (one | walls | two).items():
