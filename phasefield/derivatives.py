@@ -14,24 +14,24 @@ def gradient(grid: Grid, u_hat: Tensor) -> list[Float[Tensor, "*space"]]:
     sin(πk(n+½)/N) = (−1)ⁿ cos(π(N−k)(n+½)/N).
     """
     found = []
-    for axis, k in enumerate(grid.wave_numbers):
+    for axis, k in enumerate(grid.odd_wave_numbers):
         if _has_walls(grid, axis):
             sines = _mirrored(-k * u_hat, axis - len(grid.shape))
             found.append(grid.inverse(sines.to(u_hat.dtype)) * _alternating(grid, axis))
         else:
-            found.append(grid.inverse((1j * _odd(grid, axis) * u_hat).to(u_hat.dtype)))
+            found.append(grid.inverse((1j * k * u_hat).to(u_hat.dtype)))
     return found
 
 
 def divergence(grid: Grid, flux: list[Float[Tensor, "*space"]]) -> Tensor:
     """Σ ∂Jᵢ/∂xᵢ, transformed; J vanishes at walls."""
     total: Tensor | None = None
-    for axis, (k, along) in enumerate(zip(grid.wave_numbers, flux, strict=True)):
+    for axis, (k, along) in enumerate(zip(grid.odd_wave_numbers, flux, strict=True)):
         if _has_walls(grid, axis):
             cosines = grid.transform(along * _alternating(grid, axis))
             part = k * _mirrored(cosines, axis - len(grid.shape))
         else:
-            part = 1j * _odd(grid, axis) * grid.transform(along)
+            part = 1j * k * grid.transform(along)
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -39,15 +39,6 @@ def divergence(grid: Grid, flux: list[Float[Tensor, "*space"]]) -> Tensor:
 
 def _has_walls(grid: Grid, axis: int) -> bool:
     return bool(grid.boundaries) and grid.boundaries[axis] == "no-flux"
-
-
-def _odd(grid: Grid, axis: int) -> Tensor:
-    """k without the highest mode of an even number of cells, which has no odd part."""
-    k, n = grid.wave_numbers[axis], grid.shape[axis]
-    if n % 2:
-        return k
-    index = torch.arange(k.numel(), device=k.device).reshape(k.shape)
-    return torch.where(index == n // 2, 0.0, k)
 
 
 def _mirrored(u_hat: Tensor, axis: int) -> Tensor:

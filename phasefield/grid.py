@@ -115,6 +115,15 @@ class Grid:
         )
 
     @cached_property
+    def odd_wave_numbers(self) -> tuple[Float[Tensor, "..."], ...]:
+        """The same for odd derivatives, which see no highest mode of an even number of cells."""
+        found = []
+        for axis, (k, n) in enumerate(zip(self.wave_numbers, self.shape, strict=True)):
+            highest = math.pi / self.spacing if axis in self.rings and n % 2 == 0 else math.inf
+            found.append(torch.where(k.abs() > (1 - 1e-9) * highest, 0.0, k))
+        return tuple(found)
+
+    @cached_property
     def k2(self) -> Float[Tensor, "*k"]:
         """|k|² (1/nm²) of every stored mode."""
         return torch.stack(torch.broadcast_tensors(*[k.square() for k in self.wave_numbers])).sum(0)

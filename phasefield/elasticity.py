@@ -1,0 +1,304 @@
+"""Coherent misfit: the elastic energy of fields that strain the lattice, and its derivatives.
+
+The lattice at a point would like the strain ε⁰(u) = Σₚ θₚ(u) Eₚ and has the stiffness C(u); what
+it gets is ε = ε̄ + sym ∇v with a periodic displacement v, at mechanical equilibrium div σ = 0 of
+σ = C(ε − ε⁰), for sound is faster than atoms diffuse. Each component of ε̄ is held, or follows the
+mean stress σ̄ that is applied (Khachaturyan 1983, Theory of Structural Transformations in Solids).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.free_energy import FreeEnergy, hessian, value_and_potential
+from phasefield.fused import PART
+from phasefield.grid import Grid
+from phasefield.stiffness import (
+    COMPONENTS,
+    Component,
+    by_component,
+    by_mandel,
+    check_mean,
+    components,
+    require_small,
+    require_stable,
+    vector,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """θ(u) E.
+
+    Attributes:
+        share: θ, a function of the fields: a composition, or how much of a phase there is.
+        strain: E, the strain-free strain where θ = 1, against that where θ = 0.
+    """
+
+    share: FreeEnergy
+    strain: Float[Tensor, "3 3"]
+
+
+class Response(NamedTuple):
+    """What elasticity adds.
+
+    Attributes:
+        force: ∂w/∂uᵢ on the cells, energy/nm³.
+        energy: Σ w over the cells at hand, less the work of the applied stress.
+    """
+
+    force: Float[Tensor, "field *space"]
+    energy: Float[Tensor, ""]
+
+
+@dataclass(frozen=True, eq=False)
+class HomogeneousElasticity:
+    """One stiffness everywhere: equilibrium in closed form, mode by mode.
+
+    w = ½ Σₖ Bₚₚ′(n) θ̂ₚ* θ̂ₚ′ + ½(ε̄ − ε̄⁰)·C(ε̄ − ε̄⁰) − σ̄·ε̄, n = k/|k|, and
+    Bₚₚ′(n) = Eₚ·CEₚ′ − (nCEₚ)·(nCn)⁻¹(nCEₚ′) (Khachaturyan 1967; Wang, Chen & Khachaturyan 1993,
+    doi:10.1016/0956-7151(93)90086-7). Energies are those of the unit of C times nm³.
+
+    Attributes:
+        grid: the cells, periodic.
+        stiffness: Voigt's C, energy/nm³ (`GIGAPASCAL` is 1 GPa in eV/nm³).
+        misfits: (θₚ, Eₚ).
+        mean_strain: components of ε̄ that are held; `PLANE_STRAIN` in most plane models.
+        mean_stress: σ̄ of others; of those in neither it is zero.
+
+    Raises:
+        ValueError: C is not positive definite, an E not small, the grid has walls, or a component
+            is given twice.
+    """
+
+    grid: Grid
+    stiffness: Float[Tensor, "6 6"]
+    misfits: tuple[Misfit, ...]
+    mean_strain: Mapping[Component, float] = field(default_factory=dict)
+    mean_stress: Mapping[Component, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self.grid, self.misfits)
+        require_stable("stiffness", self.stiffness)
+        check_mean(self.mean_strain, self.mean_stress)
+
+    repeats = True
+    """Whether every response is the same sequence of operations."""
+
+    def respond(self, u: Float[Tensor, "field *space"]) -> Response:
+        """The force on the fields, and the energy."""
+        theta, slopes = shares(self.misfits, u)
+        pull, energy = self._pulled(theta)
+        return Response(through(slopes, pull), energy)
+
+    def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
+        """v ↦ ∂²w/∂u² v on the cells."""
+        theta, slopes = shares(self.misfits, u)
+        pull, _ = self._pulled(theta)
+        bent = [hessian(m.share, u.movedim(0, -1)) for m in self.misfits]
+        own = sum(h.movedim((-2, -1), (0, 1)) * p for h, p in zip(bent, pull, strict=True))
+        assert isinstance(own, Tensor)
+
+        def along(v: Tensor) -> Tensor:
+            follow, _ = self._pulled((slopes * v).sum(1), applied=False)
+            return through(slopes, follow) + torch.einsum("ij...,j...->i...", own, v)
+
+        return along
+
+    def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
+        """Σⱼ |∂²w/∂uᵢ∂uⱼ| at most, in single cells; `most`: the largest |∂w/∂θ| anywhere."""
+        rows = u.T.double()
+        slopes = torch.stack([value_and_potential(m.share, rows)[1] for m in self.misfits]).abs()
+        bent = torch.stack([hessian(m.share, rows).abs().sum(-1) for m in self.misfits])
+        c = by_mandel(self.stiffness).to(rows)
+        stiff = (self._strains.to(rows) @ c @ self._strains.to(rows).T).abs()
+        total = torch.einsum("pq,pci,qcj->ci", stiff, slopes, slopes)
+        return total + most * bent.sum(0)
+
+    def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
+        """max |∂w/∂θ|."""
+        return self.grid.largest(self._pulled(shares(self.misfits, u)[0])[0])
+
+    def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
+        """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
+        grid, c = self.grid, by_mandel(self.stiffness).to(u)
+        wanted = strain_free(self._strains, shares(self.misfits, u)[0])
+        mean = grid.mean(wanted)
+        load_hat = grid.transform(_product(c, wanted))
+        strain = grid.inverse(Modes(grid, by_mandel(self.stiffness)).strain_of_load(load_hat))
+        elastic = strain - wanted + self._column(mean)
+        stress, _ = self._mean.respond(mean.double())
+        return by_component(_product(c, elastic) + self._column(stress.to(u)))
+
+    def _pulled(self, theta: Tensor, *, applied: bool = True) -> tuple[Tensor, Tensor]:
+        """∂w/∂θ on the cells, and Σ w."""
+        pull, stress, energy = self._pull(theta, applied=applied)
+        total = 0.5 * (theta * pull).sum(dtype=torch.float64) + theta[0].numel() * energy
+        return pull - self._column((self._strains @ stress).to(theta)), total
+
+    def _pull(self, theta: Tensor, *, applied: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """B∗θ without its mean, the mean stress, and the mean's energy per cell."""
+        grid = self.grid
+        theta_hat = grid.transform(theta)
+        rows = [
+            grid.combine(*[(b, 1.0, t) for b, t in zip(row, theta_hat, strict=True)])
+            for row in self._interaction
+        ]
+        wanted = grid.mean(theta).double() @ self._strains.to(theta.device)
+        stress, energy = self._mean.respond(wanted, applied=applied)
+        return grid.inverse(torch.stack(rows)), stress, energy
+
+    @cached_property
+    def _strains(self) -> Float[Tensor, "p 6"]:
+        strains = torch.stack([vector(m.strain) for m in self.misfits])
+        return strains.to(self.grid.device)
+
+    @cached_property
+    def _mean(self) -> "MeanState":
+        return MeanState(by_mandel(self.stiffness), self.mean_strain, self.mean_stress, self.grid)
+
+    @cached_property
+    def _interaction(self) -> Float[Tensor, "p p *k"]:
+        """B, zero at k = 0."""
+        modes = Modes(self.grid, by_mandel(self.stiffness))
+        return self.grid.coefficients(modes.interaction(self._strains))
+
+    def _column(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * len(self.grid.shape))
+
+
+class MeanState:
+    """The mean strain that follows from what is held and applied, and its energy."""
+
+    def __init__(
+        self,
+        c: Float[Tensor, "6 6"],
+        strain: Mapping[Component, float],
+        stress: Mapping[Component, float],
+        grid: Grid,
+    ) -> None:
+        held = torch.tensor([name in strain for name in COMPONENTS])
+        free = (~held).double()
+        # C restricted to the free components, inverted there and zero elsewhere.
+        compliance = torch.linalg.inv(c * torch.outer(free, free) + torch.diag(1 - free))
+        compliance = compliance * torch.outer(free, free)
+        to = {"device": grid.device}
+        self.c, self.free = c.to(**to), free.to(**to)
+        self.compliance = compliance.to(**to)
+        self.strain, self.applied = components(strain).to(**to), components(stress).to(**to)
+
+    def respond(
+        self, wanted: Float[Tensor, " 6"], *, applied: bool = True
+    ) -> tuple[Float[Tensor, " 6"], Float[Tensor, ""]]:
+        """σ̄ and ½(ε̄ − ε̄⁰)·σ̄ − σ̄ₐ·ε̄ per volume, of the strain-free mean strain ε̄⁰ `wanted`.
+
+        Not `applied`: changes of them with ε̄⁰ alone.
+        """
+        held = self.strain if applied else torch.zeros_like(self.strain)
+        load = self.applied if applied else torch.zeros_like(self.applied)
+        elastic = (held - wanted) * (1 - self.free)
+        elastic = elastic + self.compliance @ (load - self.c @ elastic)
+        stress = self.c @ elastic
+        return stress, 0.5 * elastic @ stress - load @ (elastic + wanted)
+
+
+class Modes:
+    """Directions of k and what a homogeneous body does along them."""
+
+    def __init__(self, grid: Grid, c: Float[Tensor, "6 6"]) -> None:
+        self.grid, self.c = grid, c.to(grid.device)
+
+    def interaction(self, strains: Float[Tensor, "p 6"]) -> Float[Tensor, "p p *k"]:
+        """Bₚₚ′(n), zero at k = 0."""
+        loads = strains @ self.c
+        local = loads @ strains.T
+        shape = self.grid.k2.shape
+        out = torch.empty(*local.shape, *shape, dtype=torch.float64, device=self.grid.device)
+        flat, k = out.flatten(2), self._k
+        for start in range(0, k.shape[1], PART):
+            part = k[:, start : start + PART]
+            traction = torch.einsum("pj,jic->pic", loads, _normals(part))
+            relaxed = torch.einsum("pic,ijc,qjc->pqc", traction, self._inverse(part), traction)
+            b = local[..., None] - relaxed
+            flat[..., start : start + PART] = b
+        return torch.where(self.grid.k2 > 0, out, 0.0)
+
+    def strain_of_load(self, load_hat: Float[Tensor, "6 *k"]) -> Tensor:
+        """ε̂ of div(Cε) = div τ."""
+        k = self._k.to(load_hat.real)
+        n = _normals(k)
+        flat = load_hat.flatten(1)
+        traction = torch.einsum("jic,jc->ic", n.to(flat), flat)
+        moved = torch.einsum("ijc,jc->ic", self._inverse(k.double()).to(flat), traction)
+        return torch.einsum("jic,ic->jc", n.to(flat), moved).view_as(load_hat)
+
+    @cached_property
+    def _k(self) -> Float[Tensor, "3 mode"]:
+        rows = list(self.grid.odd_wave_numbers)
+        rows += [torch.zeros_like(rows[0])] * (3 - len(rows))
+        return torch.stack(torch.broadcast_tensors(*rows)).flatten(1)
+
+    def _inverse(self, k: Float[Tensor, "3 mode"]) -> Float[Tensor, "3 3 mode"]:
+        """(kCk)⁻¹, by cofactors; zero where k is."""
+        n = _normals(k)
+        a = torch.einsum("jic,jl,lmc->imc", n, self.c, n)
+        x, y, z = a.unbind(0)
+        cofactors = torch.stack([torch.linalg.cross(y, z, dim=0), torch.linalg.cross(z, x, dim=0),
+                                 torch.linalg.cross(x, y, dim=0)], 1)  # fmt: skip
+        det = (x * cofactors[:, 0]).sum(0)
+        none = (k == 0).all(0)
+        return torch.where(none, 0.0, cofactors / torch.where(none, 1.0, det))
+
+
+def _normals(k: Float[Tensor, "3 mode"]) -> Float[Tensor, "6 3 mode"]:
+    """N of ε̂ = i N v̂, and of the traction Nᵀσ."""
+    x, y, z = k
+    o, r = torch.zeros_like(x), 1 / math.sqrt(2)
+    rows = [
+        (x, o, o),
+        (o, y, o),
+        (o, o, z),
+        (o, r * z, r * y),
+        (r * z, o, r * x),
+        (r * y, r * x, o),
+    ]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def check(grid: Grid, misfits: tuple[Misfit, ...]) -> None:
+    """Raise `ValueError` unless the box is periodic and the misfits are small."""
+    if grid.walls:
+        raise ValueError(
+            f"`grid` must be periodic for elasticity; its boundaries are {grid.boundaries}."
+        )
+    if not misfits:
+        raise ValueError("`misfits` must hold at least one; it is empty.")
+    for misfit in misfits:
+        require_small("strain", misfit.strain)
+
+
+def shares(misfits: tuple[Misfit, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+    """θ [p, *space] and ∂θ/∂u [p, field, *space]."""
+    found = [value_and_potential(m.share, u.movedim(0, -1)) for m in misfits]
+    theta = torch.stack([value for value, _ in found])
+    return theta, torch.stack([slope.movedim(-1, 0) for _, slope in found])
+
+
+def strain_free(strains: Tensor, theta: Tensor) -> Float[Tensor, "6 *space"]:
+    """Σₚ θₚ Eₚ."""
+    return torch.einsum("pi,p...->i...", strains.to(theta), theta)
+
+
+def _product(c: Tensor, strain: Tensor) -> Tensor:
+    return torch.einsum("ij,j...->i...", c, strain)
+
+
+def through(slopes: Tensor, pull: Tensor) -> Float[Tensor, "field *space"]:
+    """Σₚ ∂θₚ/∂uᵢ pₚ."""
+    return (slopes * pull[:, None]).sum(0)
