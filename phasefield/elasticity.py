@@ -7,13 +7,13 @@ mean stress σ̄ that is applied (Khachaturyan 1983, Theory of Structural Transf
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from idnn.free_energy import FreeEnergy, hessian, value_and_potential
@@ -21,7 +21,6 @@ from phasefield.fused import PART
 from phasefield.grid import Grid
 from phasefield.stiffness import (
     COMPONENTS,
-    Component,
     by_component,
     by_mandel,
     check_mean,
@@ -30,6 +29,9 @@ from phasefield.stiffness import (
     require_stable,
     vector,
 )
+
+CELLS_PER_CALL = 16384
+"""Cells at which shares are evaluated at once on a CPU: temporaries stay in its cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,8 @@ class HomogeneousElasticity:
     grid: Grid
     stiffness: Float[Tensor, "6 6"]
     misfits: tuple[Misfit, ...]
-    mean_strain: Mapping[Component, float] = field(default_factory=dict)
-    mean_stress: Mapping[Component, float] = field(default_factory=dict)
+    mean_strain: Mapping[str, float] = field(default_factory=dict)
+    mean_stress: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.grid, self.misfits)
@@ -90,6 +92,15 @@ class HomogeneousElasticity:
 
     repeats = True
     """Whether every response is the same sequence of operations."""
+
+    symmetric = True
+    """Whether there is a tangent."""
+
+    error = 0.0
+    """Of the energy, relative."""
+
+    def forget(self) -> None:
+        """Nothing: there is nothing to remember."""
 
     def respond(self, u: Float[Tensor, "field *space"]) -> Response:
         """The force on the fields, and the energy."""
@@ -101,15 +112,17 @@ class HomogeneousElasticity:
         """v ↦ ∂²w/∂u² v on the cells."""
         theta, slopes = shares(self.misfits, u)
         pull, _ = self._pulled(theta)
-        bent = [hessian(m.share, u.movedim(0, -1)) for m in self.misfits]
-        own = sum(h.movedim((-2, -1), (0, 1)) * p for h, p in zip(bent, pull, strict=True))
-        assert isinstance(own, Tensor)
+        own = bending([m.share for m in self.misfits], u, pull)
 
         def along(v: Tensor) -> Tensor:
-            follow, _ = self._pulled((slopes * v).sum(1), applied=False)
-            return through(slopes, follow) + torch.einsum("ij...,j...->i...", own, v)
+            follow = through(slopes, self.pull((slopes * v).sum(1)))
+            return follow + torch.einsum("ij...,j...->i...", own, v)
 
         return along
+
+    def pull(self, change: Float[Tensor, "p *space"]) -> Float[Tensor, "p *space"]:
+        """Change of ∂w/∂θ with θ."""
+        return self._pulled(change, applied=False)[0]
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
         """Σⱼ |∂²w/∂uᵢ∂uⱼ| at most, in single cells; `most`: the largest |∂w/∂θ| anywhere."""
@@ -179,8 +192,8 @@ class MeanState:
     def __init__(
         self,
         c: Float[Tensor, "6 6"],
-        strain: Mapping[Component, float],
-        stress: Mapping[Component, float],
+        strain: Mapping[str, float],
+        stress: Mapping[str, float],
         grid: Grid,
     ) -> None:
         held = torch.tensor([name in strain for name in COMPONENTS])
@@ -188,10 +201,10 @@ class MeanState:
         # C restricted to the free components, inverted there and zero elsewhere.
         compliance = torch.linalg.inv(c * torch.outer(free, free) + torch.diag(1 - free))
         compliance = compliance * torch.outer(free, free)
-        to = {"device": grid.device}
-        self.c, self.free = c.to(**to), free.to(**to)
-        self.compliance = compliance.to(**to)
-        self.strain, self.applied = components(strain).to(**to), components(stress).to(**to)
+        numbers = (c, free, compliance, components(strain), components(stress))
+        self.c, self.free, self.compliance, self.strain, self.applied = (
+            each.to(grid.device) for each in numbers
+        )
 
     def respond(
         self, wanted: Float[Tensor, " 6"], *, applied: bool = True
@@ -229,7 +242,12 @@ class Modes:
             flat[..., start : start + PART] = b
         return torch.where(self.grid.k2 > 0, out, 0.0)
 
-    def strain_of_load(self, load_hat: Float[Tensor, "6 *k"]) -> Tensor:
+    def compliance(self) -> Float[Tensor, "3 3 *k"]:
+        """(kCk)⁻¹, zero where k is."""
+        parts = [self._inverse(part) for part in self._k.split(PART, dim=1)]
+        return torch.cat(parts, -1).reshape(3, 3, *self.grid.k2.shape)
+
+    def strain_of_load(self, load_hat: Num[Tensor, "6 *k"]) -> Tensor:
         """ε̂ of div(Cε) = div τ."""
         k = self._k.to(load_hat.real)
         n = _normals(k)
@@ -285,9 +303,28 @@ def check(grid: Grid, misfits: tuple[Misfit, ...]) -> None:
 
 def shares(misfits: tuple[Misfit, ...], u: Tensor) -> tuple[Tensor, Tensor]:
     """θ [p, *space] and ∂θ/∂u [p, field, *space]."""
-    found = [value_and_potential(m.share, u.movedim(0, -1)) for m in misfits]
-    theta = torch.stack([value for value, _ in found])
-    return theta, torch.stack([slope.movedim(-1, 0) for _, slope in found])
+    found = [share_and_slopes(m.share, u) for m in misfits]
+    return torch.stack([value for value, _ in found]), torch.stack([slope for _, slope in found])
+
+
+def share_and_slopes(share: FreeEnergy, u: Tensor) -> tuple[Tensor, Tensor]:
+    """θ [*space] and ∂θ/∂u [field, *space]."""
+    value, slope = u.new_empty(u[0].numel()), torch.empty_like(u)
+    cells, slopes = u.flatten(1), slope.flatten(1)
+    size = CELLS_PER_CALL if u.is_cpu else cells.shape[1]
+    for start in range(0, cells.shape[1], size):
+        into = slice(start, start + size)
+        value[into], turned = value_and_potential(share, cells[:, into].T)
+        slopes[:, into] = turned.T
+    return value.view_as(u[0]), slope
+
+
+def bending(terms: Sequence[FreeEnergy], u: Tensor, pull: Tensor) -> Float[Tensor, "i j *space"]:
+    """Σₚ ∂²θₚ/∂uᵢ∂uⱼ pₚ."""
+    rows = u.flatten(1).T
+    found = [hessian(theta, rows).movedim(0, -1) for theta in terms]
+    total = torch.stack([h * p for h, p in zip(found, pull.flatten(1), strict=True)]).sum(0)
+    return total.view(len(u), *u.shape)
 
 
 def strain_free(strains: Tensor, theta: Tensor) -> Float[Tensor, "6 *space"]:

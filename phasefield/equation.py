@@ -66,6 +66,9 @@ class Equation:
         """The same."""
         return self
 
+    def forget(self) -> None:
+        """Nothing: there is nothing to remember."""
+
     def with_stabiliser(self, stabiliser: tuple[float, ...]) -> "Equation":  # noqa: ARG002
         """The same."""
         return self

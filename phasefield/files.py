@@ -257,6 +257,6 @@ def _shorten(name: str, array: zarr.Array, length: int) -> None:
 def _unit(column: str, dimensions: int) -> str:
     if column in ("time", "dt"):
         return TIME_UNIT
-    if column in ("bulk", "gradient", "free_energy"):
+    if column in ("bulk", "gradient", "elastic", "free_energy"):
         return ("eV/nm2", "eV/nm", "eV")[dimensions - 1]
     return "1"

@@ -14,11 +14,15 @@ from phasefield.grid import Grid
 
 
 class Evaluation(NamedTuple):
-    """F(û, t), and Σf and Σ|f| over the cells or points where they are a by-product (else NaN)."""
+    """F(û, t), and Σf and Σ|f| over the cells or points where they are a by-product (else NaN).
+
+    `elastic` is the elastic energy of all cells at hand in the unit of f, where there is one.
+    """
 
     force_hat: Tensor
     density: Float[Tensor, ""]
     magnitude: Float[Tensor, ""]
+    elastic: Float[Tensor, ""] | None = None
 
 
 @runtime_checkable

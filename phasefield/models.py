@@ -1,9 +1,8 @@
 """The coupled Cahn–Hilliard / Allen–Cahn equations as a stiff linear and a mild nonlinear part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,9 +14,11 @@ from idnn.free_energy import FreeEnergy, hessian, value_and_potential
 from phasefield import fused
 from phasefield.dealiasing import Dealias, FineGrid, points_per_cell
 from phasefield.derivatives import divergence, gradient
+from phasefield.elasticity import Response
 from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
 from phasefield.noise import Noise
+from phasefield.terms import Bending, Compiled, Elastic, Energy, OrderField, Pointwise
 
 CELLS_PER_CALL = 16384
 """Cells handed to the free energy at once on a CPU: its temporaries stay in the cache, and threads
@@ -25,56 +26,6 @@ find something to share."""
 
 CURVATURE_SAMPLE = 16384
 """Most cells at which the curvature of the free energy is measured."""
-
-
-@dataclass(frozen=True)
-class OrderField:
-    """One field of the model.
-
-    Attributes:
-        name: label on files and figures.
-        conserved: Cahn–Hilliard if true, Allen–Cahn if false.
-        mobility: M in nm²/(eV/site)/time if conserved, L in 1/(eV/site)/time if not.
-        kappa: gradient coefficient κ, eV·nm²/site.
-    """
-
-    name: str
-    conserved: bool
-    mobility: float
-    kappa: float
-
-    def __post_init__(self) -> None:
-        require_positive(f"mobility of {self.name}", self.mobility)
-        require_positive(f"kappa of {self.name}", self.kappa)
-
-
-class Energy(NamedTuple):
-    """Total free energy (eV, per nm or nm² of missing dimensions) and its rounding error."""
-
-    bulk: float
-    gradient: float
-    rounding: float
-
-    @property
-    def total(self) -> float:
-        """F = bulk + gradient."""
-        return self.bulk + self.gradient
-
-
-@runtime_checkable
-class Compiled(Protocol):
-    """A free energy that may have a compiled pass over fields (see `Expression.kernel`)."""
-
-    @property
-    def kernel(self) -> Callable[..., tuple[float, float]] | None: ...
-
-
-@runtime_checkable
-class Pointwise(Protocol):
-    """A free energy as torch operations on single fields (see `Expression.point`)."""
-
-    @property
-    def point(self) -> Callable[..., Sequence[Any]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +56,7 @@ class GradientFlow:
             cells. "exact": as many as make the integral of f exact, half the degree of a polynomial
             (see `dealiasing`). `mobility` stays on the cells: it bears on rates, not on F. f must
             be finite a little beyond the values on the cells, where fields overshoot between them.
+        elastic: elastic energy on the same cells, eV/nm³; not given: none.
     """
 
     grid: Grid
@@ -116,6 +68,7 @@ class GradientFlow:
     noise: Noise | None = None
     stabiliser: tuple[float, ...] = ()
     dealias: Dealias = 1.0
+    elastic: Elastic | None = None
 
     def __post_init__(self) -> None:
         require_positive("site_volume", self.site_volume)
@@ -132,6 +85,8 @@ class GradientFlow:
             raise ValueError(
                 "`noise` of a `mobility` that depends on the fields is not known here."
             )
+        if self.elastic is not None and self.elastic.grid is not self.grid:
+            raise ValueError("`elastic` must be on the `grid` of the model; it is on another.")
         _ = self._points  # checks `dealias`
 
     @property
@@ -158,21 +113,24 @@ class GradientFlow:
 
     def evaluate(self, u_hat: Tensor, time: float = 0.0) -> Evaluation:  # noqa: ARG002
         """(∂f/∂uᵢ − Sᵢuᵢ)^ + Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ; one evaluation of f and ∂f/∂u everywhere."""
-        if self._swept and self._points is self.grid and self.mobility is None:
+        bare = self.mobility is None and self.elastic is None
+        if self._swept and bare and self._points is self.grid:
             u, scale = self.grid.inverse(u_hat, scaled=False), 1 / self.grid.turns
         else:
             u, scale = self._points.inverse(u_hat), 1.0
-        factor = None
-        if self.mobility is not None:
+        factor, response = None, None
+        if not bare:
             cells = u if self._points is self.grid else self.grid.inverse(u_hat)
-            factor = self.mobility(cells.view(len(cells), -1)).view_as(cells[0])
+            response = None if self.elastic is None else self.elastic.respond(cells)
+            if self.mobility is not None:
+                factor = self.mobility(cells.view(len(cells), -1)).view_as(cells[0])
         force, density, magnitude = self._forces(u, scale)
-        force_hat = self._points.transform(force)
+        force_hat, elastic = self._with(response, force)
         if self.coupling is not None:
             force_hat += self._mixed(u_hat)
         if factor is not None:
             self._turn_into_transport(force_hat, u_hat, factor)
-        return Evaluation(force_hat, density, magnitude)
+        return Evaluation(force_hat, density, magnitude, elastic)
 
     def force(
         self,
@@ -196,36 +154,45 @@ class GradientFlow:
             mixed = torch.einsum("ij,j...->i...", self._off_diagonal.to(u_hat.dtype), u_hat)
             half_k2 = (0.5 * self.grid.k2 * self.grid.multiplicity).expand(u_hat.shape)
             slopes = slopes + fused.dot(half_k2.contiguous(), u_hat, mixed, workers)
-        sums = torch.stack([slopes / self.grid.cells, at.density, at.magnitude])
-        gradient, density, magnitude = self.grid.total(sums).tolist()
+        elastic = torch.zeros_like(at.density) if at.elastic is None else at.elastic
+        sums = torch.stack([slopes / self.grid.cells, at.density, at.magnitude, elastic])
+        gradient, density, magnitude, elastic = self.grid.total(sums).tolist()
         per_point = unit * (self.grid.cells / self._points.cells)
         magnitude *= per_point
-        rounding = 500 * self.grid.epsilon * (magnitude + abs(gradient) * unit)
-        return Energy(density * per_point, gradient * unit, rounding)
+        magnitude += abs(gradient) * unit + abs(elastic) * unit
+        rounding = 500 * self.grid.epsilon * magnitude
+        if self.elastic is not None:
+            rounding += self.elastic.error * abs(elastic) * unit
+        return Energy(density * per_point, gradient * unit, rounding, elastic * unit)
 
     @property
     def repeats(self) -> bool:
         """Whether every evaluation is the same sequence of operations on a GPU, time or no time."""
         known = isinstance(self.f, Compiled | Pointwise) and self.mobility is None
+        known = known and (self.elastic is None or self.elastic.repeats)
         alone = self.grid.device.type == "cuda" and self.grid.team.size == 1
         return known and alone and self.noise is None
 
     @property
     def symmetric(self) -> bool:
         """Whether the force changes along v by a symmetric ∂²F/∂u² v, as implicit steps ask for."""
-        return self.mobility is None and self.noise is None
+        bends = self.elastic is None or (self.elastic.symmetric and self._points is self.grid)
+        return self.mobility is None and self.noise is None and bends
 
     def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
         """v̂ ↦ the derivative of the force of `evaluate` along v̂: (∂²f/∂u² v − S v)^ and κ terms."""
-        curvature = self._curvature(self._points.inverse(u_hat))
+        u = self._points.inverse(u_hat)
+        curvature = self._curvature(u)
+        bent = self.elastic.tangent(u) if isinstance(self.elastic, Bending) else None
 
         def along(v_hat: Tensor) -> Tensor:
             v = self._points.inverse(v_hat)
+            strained = 0.0 if bent is None else self.site_volume * bent(v)
             if len(v) == 1:
                 v.mul_(curvature[0])
             else:
                 v = torch.einsum("ij...,j...->i...", curvature, v)
-            change = self._points.transform(v)
+            change = self._points.transform(v + strained if bent is not None else v)
             return change if self.coupling is None else change.add_(self._mixed(v_hat))
 
         return along
@@ -240,6 +207,9 @@ class GradientFlow:
         """
         cells = self.grid.sample(u, CURVATURE_SAMPLE).double()
         curvature = hessian(self.f, cells.T).abs().sum(-1)
+        if self.elastic is not None:
+            most = self.elastic.largest_pull(u)
+            curvature = curvature + self.site_volume * self.elastic.curvature(cells, most)
         largest = torch.cat([curvature.new_zeros(1, len(self.fields)), curvature]).amax(0)
         rows = self.grid.team.max(largest).tolist()
         require_finite("curvature of f at the present state", torch.tensor(rows))
@@ -340,6 +310,20 @@ class GradientFlow:
                 slope = gradient(self.grid, force_hat[i] + own * u_hat[i])
                 change = divergence(self.grid, [factor * part for part in slope])
                 force_hat[i] = -torch.where(k2 > 0, change / safe, 0.0) - own * u_hat[i]
+
+    def _with(self, response: Response | None, force: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The transformed force with that of elasticity, and Σw, both in the unit of f."""
+        if response is None:
+            return self._points.transform(force), None
+        strained, elastic = self.site_volume * response.force, self.site_volume * response.energy
+        if self._points is self.grid:
+            return self.grid.transform(strained.add_(force)), elastic
+        return self._points.transform(force) + self.grid.transform(strained), elastic
+
+    def forget(self) -> None:
+        """Make the next evaluation independent of those before."""
+        if self.elastic is not None:
+            self.elastic.forget()
 
     def _mixed(self, u_hat: Tensor) -> Tensor:
         """Σⱼ(κᵢⱼ − δᵢⱼΣ|κᵢ|)k²ûⱼ."""

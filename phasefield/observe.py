@@ -69,6 +69,7 @@ class Observation:
         dt: step tried next.
         bulk: bulk free energy, eV per nm or nm² of missing dimensions.
         gradient: gradient energy, same unit.
+        elastic: elastic energy, same unit.
         means: mean of every field.
         steps: accepted steps so far.
         rejected: refused steps so far.
@@ -83,11 +84,12 @@ class Observation:
     steps: int
     rejected: int
     evaluations: int
+    elastic: float = 0.0
 
     @property
     def free_energy(self) -> float:
-        """F = bulk + gradient."""
-        return self.bulk + self.gradient
+        """F = bulk + gradient + elastic."""
+        return self.bulk + self.gradient + self.elastic
 
     def row(self, names: Sequence[str]) -> dict[str, float]:
         """Every number under the name it has in a table; `names` are those of the fields."""
@@ -96,6 +98,7 @@ class Observation:
             "dt": self.dt,
             "bulk": self.bulk,
             "gradient": self.gradient,
+            "elastic": self.elastic,
             "free_energy": self.free_energy,
             "steps": self.steps,
             "rejected": self.rejected,
@@ -118,6 +121,7 @@ def observe(grid: Grid, state: State) -> Observation:
         steps=state.steps,
         rejected=state.rejected_by_error + state.rejected_by_energy,
         evaluations=state.evaluations,
+        elastic=state.energy.elastic,
     )
 
 

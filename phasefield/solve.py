@@ -143,6 +143,7 @@ def solve(
                         state = stepper.changed(state, u)
                 record = Record(state, u, observations, clock.perf_counter() - began)
                 recorder.append(record)
+                stepper.forget()
     return Solution(record.u, record.state.time, record.state, record.wall_s, control)
 
 

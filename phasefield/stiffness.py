@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,12 +9,10 @@ from torch import Tensor
 
 from idnn.checks import require_finite, require_shape
 
-Component = Literal["xx", "yy", "zz", "yz", "xz", "xy"]
-
-COMPONENTS: tuple[Component, ...] = ("xx", "yy", "zz", "yz", "xz", "xy")
+COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
 """In the order of Voigt."""
 
-PLANE_STRAIN: Mapping[Component, float] = {"zz": 0.0, "yz": 0.0, "xz": 0.0}
+PLANE_STRAIN: Mapping[str, float] = {"zz": 0.0, "yz": 0.0, "xz": 0.0}
 """Mean strains of a two-dimensional model of a body that cannot strain along z."""
 
 GIGAPASCAL = 6.241509074460763
@@ -87,9 +84,9 @@ def by_component(six: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
     return six / _ROOTS.to(six).reshape(-1, *[1] * (six.ndim - 1))
 
 
-def components(values: Mapping[Component, float]) -> Float[Tensor, " 6"]:
+def components(values: Mapping[str, float]) -> Float[Tensor, " 6"]:
     """Tensor components by name, as a vector; those not given are zero."""
-    return torch.tensor([values.get(name, 0.0) for name in COMPONENTS]).double() * _ROOTS
+    return torch.tensor([values.get(name, 0.0) for name in COMPONENTS], dtype=_ROOTS.dtype) * _ROOTS
 
 
 def require_stable(name: str, stiffness: Float[Tensor, "6 6"]) -> None:
@@ -117,7 +114,7 @@ def require_small(name: str, strain: Float[Tensor, "3 3"]) -> None:
         )
 
 
-def check_mean(strain: Mapping[Component, float], stress: Mapping[Component, float]) -> None:
+def check_mean(strain: Mapping[str, float], stress: Mapping[str, float]) -> None:
     """Raise `ValueError` unless each component is known and given once at most."""
     for name, values in (("mean_strain", strain), ("mean_stress", stress)):
         unknown = sorted(set(values) - set(COMPONENTS))

@@ -235,8 +235,8 @@ def test_the_history_holds_what_needs_no_transform(settings):
     execute(run)
     history = open_history(run.output)
     assert list(history) == [
-        "time", "dt", "bulk", "gradient", "free_energy", "steps", "rejected", "evaluations",
-        "mean_c", "mean_eta1", "mean_eta2", "mean_eta3",
+        "time", "dt", "bulk", "gradient", "elastic", "free_energy", "steps", "rejected",
+        "evaluations", "mean_c", "mean_eta1", "mean_eta2", "mean_eta3",
     ]  # fmt: skip
     frame = read_frame(open_trajectory(run.output), ["c", "eta2"], 3)
     assert float(history["mean_c"][-1]) == pytest.approx(frame[0].mean(), rel=1e-6)

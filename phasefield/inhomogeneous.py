@@ -1,0 +1,354 @@
+"""Mechanical equilibrium where phases differ in stiffness, by preconditioned conjugate gradients.
+
+The displacement and the mean strain that make Σ ½(ε − ε⁰)·C(x)(ε − ε⁰) − σ̄·ε̄ least are sought
+together; derivatives are those of Fourier series, and a body of one stiffness in between
+preconditions, as the reference medium of Moulinec & Suquet (1998,
+doi:10.1016/S0045-7825(97)00218-1) does. Conjugate gradients take the square root of the iterations
+of that scheme (Zeman et al. 2010, doi:10.1016/j.jcp.2010.07.010).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_in_range
+from idnn.free_energy import FreeEnergy, hessian, value_and_potential
+from phasefield.elasticity import (
+    HomogeneousElasticity,
+    MeanState,
+    Misfit,
+    Modes,
+    Response,
+    bending,
+    check,
+    share_and_slopes,
+    shares,
+    strain_free,
+    through,
+)
+from phasefield.grid import Grid
+from phasefield.stiffness import (
+    by_component,
+    by_mandel,
+    check_mean,
+    require_stable,
+    vector,
+)
+
+ITERATIONS = 500
+"""Most iterations for one equilibrium."""
+
+
+class NoEquilibrium(RuntimeError):
+    """The iteration came to no end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """χ(u) ΔC.
+
+    Attributes:
+        share: χ, a function of the fields.
+        change: ΔC, Voigt's C where χ = 1 less that where χ = 0.
+    """
+
+    share: FreeEnergy
+    change: Float[Tensor, "6 6"]
+
+
+class _Strained(NamedTuple):
+    """Displacement and mean strain, or residuals of both."""
+
+    modes: Tensor
+    mean: Float[Tensor, " 6"]
+
+
+@dataclass(frozen=True, eq=False)
+class InhomogeneousElasticity:
+    """C(u) = C₀ + Σ χ(u) ΔC; otherwise as `HomogeneousElasticity`.
+
+    Equilibrium is iterated from the last one found until the residual, measured by the energy that
+    it could still free, is below `tolerance`² of that of the unloaded body. `forget` lets it begin
+    anew: a run does so whenever it writes a checkpoint, so that one continued from it has the same
+    bits.
+
+    Attributes:
+        grid: the cells, periodic.
+        stiffness: C₀, where all χ are zero, energy/nm³.
+        misfits: (θₚ, Eₚ).
+        contrasts: (χ, ΔC).
+        mean_strain: components of ε̄ that are held.
+        mean_stress: σ̄ of others; of those in neither it is zero.
+        tolerance: relative error of strains.
+
+    Raises:
+        ValueError: a stiffness that may occur is not positive definite, an E not small, the grid
+            has walls, `tolerance` is not in (0, 0.1], or a component is given twice.
+    """
+
+    grid: Grid
+    stiffness: Float[Tensor, "6 6"]
+    misfits: tuple[Misfit, ...]
+    contrasts: tuple[Contrast, ...]
+    mean_strain: Mapping[str, float] = field(default_factory=dict)
+    mean_stress: Mapping[str, float] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+    repeats = False
+    symmetric = True
+
+    def __post_init__(self) -> None:
+        check(self.grid, self.misfits)
+        require_in_range("tolerance", self.tolerance, 1e-15, 0.1)
+        require_stable("stiffness", self.stiffness)
+        for contrast in self.contrasts:
+            require_stable("stiffness + change", self.stiffness + contrast.change)
+        check_mean(self.mean_strain, self.mean_stress)
+
+    @property
+    def error(self) -> float:
+        """Of the energy, relative."""
+        return self.tolerance**2
+
+    @property
+    def iterations(self) -> int:
+        """Spent on the last equilibrium."""
+        return int(self._last.get("iterations", 0))
+
+    def forget(self) -> None:
+        """Begin the next equilibrium from nothing."""
+        self._last.clear()
+
+    def respond(self, u: Float[Tensor, "field *space"]) -> Response:
+        """The force on the fields, and the energy."""
+        theta, slopes = shares(self.misfits, u)
+        elastic, stress, mean = self._equilibrium(u, theta)
+        pull = -torch.einsum("pi,i...->p...", self._strains.to(u), stress)
+        force = through(slopes, pull)
+        for contrast, change in zip(self.contrasts, self._changes, strict=True):
+            _, slope = share_and_slopes(contrast.share, u)
+            softened = torch.einsum("i...,ij,j...->...", elastic, change.to(u), elastic)
+            force = force + 0.5 * slope * softened
+        stored = 0.5 * (elastic * stress).sum(dtype=torch.float64)
+        return Response(force, stored - stress[0].numel() * (self._mean.applied @ mean))
+
+    def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
+        """v ↦ ∂²w/∂u² v, but as if the strain followed v in a body of the mean stiffness.
+
+        Symmetric; exact where moduli agree, else off by the contrast: implicit steps need a few
+        corrections more.
+        """
+        theta, slopes = shares(self.misfits, u)
+        elastic, stress, _ = self._equilibrium(u, theta)
+        pull = -torch.einsum("pi,i...->p...", self._strains.to(u), stress)
+        own = bending([m.share for m in self.misfits], u, pull)
+        for contrast, change in zip(self.contrasts, self._changes, strict=True):
+            softened = 0.5 * torch.einsum("i...,ij,j...->...", elastic, change.to(u), elastic)
+            own = own + bending([contrast.share], u, softened[None])
+
+        def along(v: Tensor) -> Tensor:
+            follow = through(slopes, self._alike.pull((slopes * v).sum(1)))
+            return follow + torch.einsum("ij...,j...->i...", own, v)
+
+        return along
+
+    def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
+        """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
+        return by_component(self._equilibrium(u, shares(self.misfits, u)[0])[1])
+
+    def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
+        """max |∂w/∂θ|."""
+        stress = self._equilibrium(u, shares(self.misfits, u)[0])[1]
+        return self.grid.largest(torch.einsum("pi,i...->p...", self._strains.to(u), stress))
+
+    def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
+        """Σⱼ |∂²w/∂uᵢ∂uⱼ| of one stiffness, the greatest, at most, in single cells."""
+        rows = u.T.double()
+        slopes = torch.stack([value_and_potential(m.share, rows)[1] for m in self.misfits]).abs()
+        bent = torch.stack([hessian(m.share, rows).abs().sum(-1) for m in self.misfits])
+        strains = self._strains.to(rows)
+        stiff = torch.stack([(strains @ c.to(rows) @ strains.T).abs() for c in self._extremes])
+        total = torch.einsum("pq,pci,qcj->ci", stiff.amax(0), slopes, slopes)
+        return total + most * bent.sum(0)
+
+    def _equilibrium(self, u: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ε − ε⁰ and σ on the cells, and the mean strain."""
+        body = _Body(self, u)
+        wanted = strain_free(self._strains, theta)
+        state = self._last.get("state") or _Strained(body.nothing(), self._mean.strain.clone())
+        elastic = body.strain(state) - wanted
+        stress = body.stress(elastic)
+        residual = body.residual(stress)
+        unloaded = body.residual(body.stress(self._column(self._mean.strain) - wanted))
+        enough = self.tolerance**2 * body.product(unloaded, body.relaxed(unloaded))
+        direction = relaxed = body.relaxed(residual)
+        left, count = body.product(residual, relaxed), 0
+        while left > enough:
+            change = body.strain(direction)
+            answer = body.stress(change)
+            pushed = body.residual(answer, applied=False)
+            curvature = -body.product(direction, pushed)
+            if count == ITERATIONS or not curvature > 0:  # NaN, too
+                raise NoEquilibrium(
+                    f"`contrasts`: no mechanical equilibrium after {count} iterations (residual "
+                    f"{math.sqrt(left / enough):.3g} times what `tolerance` = {self.tolerance:g} "
+                    "allows): shares so far outside [0, 1] that a stiffness is no longer positive, "
+                    "or a contrast beyond 1000."
+                )
+            length = left / curvature
+            state = body.moved(state, length, direction)
+            elastic.add_(change, alpha=length)
+            stress.add_(answer, alpha=length)
+            residual = body.moved(residual, length, pushed)
+            relaxed = body.relaxed(residual)
+            left, before, count = body.product(residual, relaxed), left, count + 1
+            direction = body.moved(relaxed, left / before, direction)
+        self._last.update(state=state, iterations=count)
+        return elastic, stress, state.mean
+
+    @cached_property
+    def _last(self) -> dict:
+        return {}
+
+    @cached_property
+    def _strains(self) -> Float[Tensor, "p 6"]:
+        return torch.stack([vector(m.strain) for m in self.misfits]).to(self.grid.device)
+
+    @cached_property
+    def _changes(self) -> list[Float[Tensor, "6 6"]]:
+        return [by_mandel(each.change).to(self.grid.device) for each in self.contrasts]
+
+    @property
+    def _extremes(self) -> list[Float[Tensor, "6 6"]]:
+        one = by_mandel(self.stiffness)
+        return [one, *[one + change.cpu() for change in self._changes]]
+
+    @cached_property
+    def _between(self) -> Float[Tensor, "6 6"]:
+        """The mean of the stiffnesses, of the preconditioner."""
+        return torch.stack(self._extremes).mean(0)
+
+    @cached_property
+    def _mean(self) -> MeanState:
+        return MeanState(self._between, self.mean_strain, self.mean_stress, self.grid)
+
+    @cached_property
+    def _alike(self) -> HomogeneousElasticity:
+        """A body of the mean stiffness."""
+        root = torch.tensor([1.0] * 3 + [2.0**0.5] * 3, dtype=torch.float64)
+        return HomogeneousElasticity(
+            self.grid, self._between / torch.outer(root, root), self.misfits, self.mean_strain,
+            self.mean_stress,
+        )  # fmt: skip
+
+    @cached_property
+    def _modes(self) -> Modes:
+        return Modes(self.grid, self._between)
+
+    @cached_property
+    def _compliance(self) -> Float[Tensor, "3 3 *k"]:
+        """(kCk)⁻¹ of every mode."""
+        return self.grid.coefficients(self._modes.compliance())
+
+    @cached_property
+    def _k(self) -> list[Float[Tensor, "..."]]:
+        k = [each.to(self.grid.dtype) for each in self.grid.odd_wave_numbers]
+        return k + [torch.zeros_like(k[0])] * (3 - len(k))
+
+    @cached_property
+    def _plane(self) -> bool:
+        """Whether nothing moves along z, nor need it: two dimensions without shears out of them."""
+        shears = [*self._extremes, self._strains.cpu()]
+        out_of_plane = [m[..., :, 3:5].abs().max() if m.shape[-1] == 6 else 0 for m in shears[-1:]]
+        coupled = [c[[0, 1, 2, 5]][:, [3, 4]].abs().max() for c in shears[:-1]]
+        return len(self.grid.shape) == 2 and not any(float(x) for x in (*out_of_plane, *coupled))
+
+    def _column(self, values: Tensor) -> Tensor:
+        shape = [-1, *[1] * len(self.grid.shape)]
+        return values.to(self.grid.dtype).reshape(shape)
+
+
+class _Body:
+    """The linear operations on displacements and stresses at given fields."""
+
+    def __init__(self, model: InhomogeneousElasticity, u: Tensor) -> None:
+        self.model, self.grid = model, model.grid
+        rows = u.flatten(1).T
+        self.chi = [contrast.share(rows).view_as(u[0]) for contrast in model.contrasts]
+        self.rows = [0, 1, 5] if model._plane else list(range(6))
+        self.columns = [0, 1] if model._plane else [0, 1, 2]
+        self.c = by_mandel(model.stiffness).to(u)
+        self.weight = self.grid.multiplicity.expand(self.grid.k2.shape).contiguous()
+
+    def nothing(self) -> Tensor:
+        like = self.grid.transform(torch.zeros_like(self.chi[0]))
+        return like.expand(len(self.columns), *like.shape).contiguous()
+
+    def strain(self, of: _Strained) -> Float[Tensor, "6 *space"]:
+        """ε̄ + sym ∇v."""
+        x, y, z = self.model._k
+        v = dict(zip(self.columns, of.modes, strict=True))
+        r = 1 / math.sqrt(2)
+        rows: dict[int, Callable[[], Tensor]] = {
+            0: lambda: x * v[0], 1: lambda: y * v[1], 2: lambda: z * v[2],
+            3: lambda: r * (z * v[1] + y * v[2]), 4: lambda: r * (z * v[0] + x * v[2]),
+            5: lambda: r * (y * v[0] + x * v[1]),
+        }  # fmt: skip
+        varying = self.grid.inverse(1j * torch.stack([rows[row]() for row in self.rows]))
+        out = self.model._column(of.mean).expand(6, *varying.shape[1:]).contiguous()
+        out[self.rows] += varying
+        return out
+
+    def stress(self, elastic: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
+        """Cε."""
+        flat = elastic.flatten(1)
+        found = self.c @ flat
+        for chi, change in zip(self.chi, self.model._changes, strict=True):
+            found.addcmul_(chi.flatten(), change.to(flat) @ flat)
+        return found.view_as(elastic)
+
+    def residual(self, stress: Tensor, *, applied: bool = True) -> _Strained:
+        """Forces that are not balanced: div σ, and σ̄ less the mean stress where it is free."""
+        x, y, z = self.model._k
+        s = dict(zip(self.rows, self.grid.transform(stress[self.rows]), strict=True))
+        r = 1 / math.sqrt(2)
+        rows: list[Callable[[], Tensor]] = [
+            lambda: x * s[0] + r * y * s[5] + (r * z * s[4] if 4 in s else 0),
+            lambda: y * s[1] + r * x * s[5] + (r * z * s[3] if 3 in s else 0),
+            lambda: z * s[2] + r * (y * s[3] + x * s[4]),
+        ]
+        modes = 1j * torch.stack([rows[column]() for column in self.columns])
+        load = self.model._mean.applied if applied else 0.0
+        mean = (load - self.grid.mean(stress).double()) * self.model._mean.free
+        return _Strained(modes, mean)
+
+    def relaxed(self, residual: _Strained) -> _Strained:
+        """What the body of one stiffness does under these forces."""
+        grid, inverse = self.grid, self.model._compliance
+        modes = [
+            grid.combine(
+                *[
+                    (inverse[i, j], 1.0, f)
+                    for j, f in zip(self.columns, residual.modes, strict=True)
+                ]
+            )
+            for i in self.columns
+        ]
+        return _Strained(torch.stack(modes), self.model._mean.compliance @ residual.mean)
+
+    def product(self, one: _Strained, other: _Strained) -> float:
+        """Work of one on the other, over all cells."""
+        weight = self.weight.expand(one.modes.shape)
+        modes = self.grid.mode_sum(weight.contiguous(), one.modes, other.modes)
+        return modes + self.grid.cells * float(one.mean @ other.mean)
+
+    def moved(self, at: _Strained, length: float, along: _Strained) -> _Strained:
+        """At + length × along."""
+        modes = torch.add(at.modes, along.modes, alpha=length)
+        return _Strained(modes, at.mean + length * along.mean)
