@@ -1,4 +1,4 @@
-"""Benchmarks 1, 2 and 7 of PFHub (pages.nist.gov/pfhub): grids, energies, equations and starts."""
+"""Benchmarks 1, 2, 4 and 7 of PFHub (pages.nist.gov/pfhub): models and starts."""
 
 import math
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from phasefield.elasticity import HomogeneousElasticity, Misfit
 from phasefield.equation import Equation
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
+from phasefield.inhomogeneous import Contrast, InhomogeneousElasticity
 from phasefield.models import GradientFlow, OrderField
+from phasefield.stiffness import PLANE_STRAIN, cubic
 
 SIZE = 200.0
 
@@ -72,6 +75,62 @@ def ripening(grid: Grid) -> tuple[GradientFlow, Tensor]:
     return GradientFlow(grid, RIPENING, (OrderField("c", True, 5.0, 3.0), *order)), torch.stack(
         fields
     )
+
+
+WELL = (
+    8.072789087, -81.24549382, 408.0297321, -1244.129167, 2444.046270, -3120.635139, 2506.663551,
+    -1151.003178, 230.2006355,
+)  # fmt: skip
+"""a₂ … a₁₀ of the double well of benchmark 4."""
+
+
+def precipitate(
+    cells: int, *, radius: float = 20.0, matrix: float = 0.0065, stiffer: float = 1.0
+) -> tuple[GradientFlow, Tensor]:
+    """Benchmark 4 (Jokisaari et al. 2018, doi:10.1016/j.commatsci.2018.03.015), in aJ and nm.
+
+    A circle in the middle of a box of 20 radii, in plane strain with the misfit along x and y. The
+    benchmark has walls without flux or traction; here the box is periodic and its mean stress zero.
+    """
+    grid = Grid((cells, cells), 20 * radius / cells)
+    x, y = (each - 10 * radius for each in grid.cell_centres())
+    wall = torch.tanh(2 * math.atanh(0.9) * ((x**2 + y**2).sqrt() - radius) / 5)
+    f = Expression(" + ".join(f"{0.1 * a}*n**{j}" for j, a in enumerate(WELL, 2)), ("n",))
+    share = Expression("n**3*(6*n**2 - 15*n + 10)", ("n",))
+    misfit = Misfit(share, torch.diag(torch.tensor([0.005, 0.005, 0.0], dtype=torch.float64)))
+    c = cubic(250.0, 150.0, 100.0)
+    if stiffer == 1:
+        elastic = HomogeneousElasticity(grid, c, (misfit,), PLANE_STRAIN)
+    else:
+        contrasts = (Contrast(share, (stiffer - 1) * c),)
+        elastic = InhomogeneousElasticity(grid, c, (misfit,), contrasts, PLANE_STRAIN)
+    flow = GradientFlow(grid, f, (OrderField("n", True, 5.0, 0.29),), elastic=elastic)
+    return flow, (matrix + (1 - matrix) * 0.5 * (1 - wall))[None]
+
+
+def reach(grid: Grid, eta: Tensor) -> dict[str, float]:
+    """From the middle of the box to η = ½ along [10], [01] and [11]; 0: the middle is outside."""
+    n = grid.shape[0]
+    found = {}
+    for name, (a, b) in {"10": (1, 0), "01": (0, 1), "11": (1, 1)}.items():
+        steps = torch.arange(n // 2)
+        # The middle lies between cells: means of the two or four cells beside the ray.
+        low, high = n // 2 - 1, n // 2
+        cells = [eta[(i + a * steps) % n, (j + b * steps) % n] for i, j in _beside(low, high, a, b)]
+        line = torch.stack(cells).mean(0).tolist()
+        inside = next((k for k, value in enumerate(line) if value < 0.5), 0)
+        if inside == 0:
+            found[name] = 0.0
+            continue
+        share = (line[inside - 1] - 0.5) / (line[inside - 1] - line[inside])
+        found[name] = (inside - 0.5 + share) * grid.spacing * math.hypot(a, b)
+    return found
+
+
+def _beside(low: int, high: int, a: int, b: int) -> list[tuple[int, int]]:
+    if a and b:
+        return [(high, high)]
+    return [(high, low), (high, high)] if a else [(low, high), (high, high)]
 
 
 @dataclass(frozen=True)
