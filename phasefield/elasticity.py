@@ -17,6 +17,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from idnn.free_energy import FreeEnergy, hessian, value_and_potential
+from phasefield.dealiasing import Polynomial
 from phasefield.fused import PART
 from phasefield.grid import Grid
 from phasefield.stiffness import (
@@ -104,19 +105,19 @@ class HomogeneousElasticity:
 
     def respond(self, u: Float[Tensor, "field *space"]) -> Response:
         """The force on the fields, and the energy."""
-        theta, slopes = shares(self.misfits, u)
-        pull, energy = self._pulled(theta)
-        return Response(through(slopes, pull), energy)
+        found = shares(self._shares, u)
+        pull, energy = self._pulled(values(found))
+        return Response(through(found, pull, len(u)), energy)
 
     def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
         """v ↦ ∂²w/∂u² v on the cells."""
-        theta, slopes = shares(self.misfits, u)
-        pull, _ = self._pulled(theta)
-        own = bending([m.share for m in self.misfits], u, pull)
+        found = shares(self._shares, u)
+        pull, _ = self._pulled(values(found))
+        own = bending(self._shares, u, pull)
 
         def along(v: Tensor) -> Tensor:
-            follow = through(slopes, self.pull((slopes * v).sum(1)))
-            return follow + torch.einsum("ij...,j...->i...", own, v)
+            change = through(found, self.pull(follow(found, v)), len(u))
+            return change + torch.einsum("ij...,j...->i...", own, v)
 
         return along
 
@@ -136,12 +137,12 @@ class HomogeneousElasticity:
 
     def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
         """max |∂w/∂θ|."""
-        return self.grid.largest(self._pulled(shares(self.misfits, u)[0])[0])
+        return self.grid.largest(self._pulled(values(shares(self._shares, u)))[0])
 
     def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
         """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
         grid, c = self.grid, by_mandel(self.stiffness).to(u)
-        wanted = strain_free(self._strains, shares(self.misfits, u)[0])
+        wanted = strain_free(self._strains, values(shares(self._shares, u)))
         mean = grid.mean(wanted)
         load_hat = grid.transform(_product(c, wanted))
         strain = grid.inverse(Modes(grid, by_mandel(self.stiffness)).strain_of_load(load_hat))
@@ -166,6 +167,10 @@ class HomogeneousElasticity:
         wanted = grid.mean(theta).double() @ self._strains.to(theta.device)
         stress, energy = self._mean.respond(wanted, applied=applied)
         return grid.inverse(torch.stack(rows)), stress, energy
+
+    @property
+    def _shares(self) -> list[FreeEnergy]:
+        return [misfit.share for misfit in self.misfits]
 
     @cached_property
     def _strains(self) -> Float[Tensor, "p 6"]:
@@ -301,22 +306,47 @@ def check(grid: Grid, misfits: tuple[Misfit, ...]) -> None:
         require_small("strain", misfit.strain)
 
 
-def shares(misfits: tuple[Misfit, ...], u: Tensor) -> tuple[Tensor, Tensor]:
-    """θ [p, *space] and ∂θ/∂u [p, field, *space]."""
-    found = [share_and_slopes(m.share, u) for m in misfits]
-    return torch.stack([value for value, _ in found]), torch.stack([slope for _, slope in found])
+class Share(NamedTuple):
+    """θ on the cells, and ∂θ/∂uᵢ of those fields that it depends on, perhaps as numbers."""
+
+    value: Float[Tensor, "*space"]
+    slopes: dict[int, Tensor | float]
 
 
-def share_and_slopes(share: FreeEnergy, u: Tensor) -> tuple[Tensor, Tensor]:
-    """θ [*space] and ∂θ/∂u [field, *space]."""
+def shares(terms: Sequence[FreeEnergy], u: Tensor) -> list[Share]:
+    """θ of each; what occurs twice is evaluated once."""
+    found = {id(term): _share(term, u) for term in terms}
+    return [found[id(term)] for term in terms]
+
+
+def _share(theta: FreeEnergy, u: Tensor) -> Share:
+    cells, ids = u.flatten(1), range(len(u))
+    if isinstance(theta, Polynomial) and theta.degree == 1:
+        origin = u.new_zeros(1, len(u))
+        start, slope = value_and_potential(theta, origin)
+        slopes = slope[0].tolist()
+        total = sum((a * cells[i] for i, a in enumerate(slopes) if a), float(start[0]))
+        assert isinstance(total, Tensor)
+        return Share(total.view_as(u[0]), {i: a for i, a in enumerate(slopes) if a})
     value, slope = u.new_empty(u[0].numel()), torch.empty_like(u)
-    cells, slopes = u.flatten(1), slope.flatten(1)
+    flat = slope.flatten(1)
     size = CELLS_PER_CALL if u.is_cpu else cells.shape[1]
     for start in range(0, cells.shape[1], size):
         into = slice(start, start + size)
-        value[into], turned = value_and_potential(share, cells[:, into].T)
-        slopes[:, into] = turned.T
-    return value.view_as(u[0]), slope
+        value[into], turned = value_and_potential(theta, cells[:, into].T)
+        flat[:, into] = turned.T
+    return Share(value.view_as(u[0]), {i: slope[i] for i in ids})
+
+
+def values(found: Sequence[Share]) -> Float[Tensor, "p *space"]:
+    """All θ."""
+    return torch.stack([share.value for share in found])
+
+
+def follow(found: Sequence[Share], v: Tensor) -> Float[Tensor, "p *space"]:
+    """Σᵢ ∂θₚ/∂uᵢ vᵢ."""
+    rows = [sum(slope * v[i] for i, slope in share.slopes.items()) for share in found]
+    return torch.stack([row for row in rows if isinstance(row, Tensor)])
 
 
 def bending(terms: Sequence[FreeEnergy], u: Tensor, pull: Tensor) -> Float[Tensor, "i j *space"]:
@@ -336,6 +366,13 @@ def _product(c: Tensor, strain: Tensor) -> Tensor:
     return torch.einsum("ij,j...->i...", c, strain)
 
 
-def through(slopes: Tensor, pull: Tensor) -> Float[Tensor, "field *space"]:
+def through(found: Sequence[Share], pull: Tensor, fields: int) -> Float[Tensor, "field *space"]:
     """Σₚ ∂θₚ/∂uᵢ pₚ."""
-    return (slopes * pull[:, None]).sum(0)
+    out = pull.new_zeros(fields, *pull.shape[1:])
+    for share, p in zip(found, pull, strict=True):
+        for i, slope in share.slopes.items():
+            if isinstance(slope, Tensor):
+                out[i].addcmul_(slope, p)
+            else:
+                out[i].add_(p, alpha=slope)
+    return out

@@ -8,7 +8,7 @@ of that scheme (Zeman et al. 2010, doi:10.1016/j.jcp.2010.07.010).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -25,12 +25,14 @@ from phasefield.elasticity import (
     Misfit,
     Modes,
     Response,
+    Share,
     bending,
     check,
-    share_and_slopes,
+    follow,
     shares,
     strain_free,
     through,
+    values,
 )
 from phasefield.grid import Grid
 from phasefield.stiffness import (
@@ -73,8 +75,8 @@ class _Strained(NamedTuple):
 class InhomogeneousElasticity:
     """C(u) = C₀ + Σ χ(u) ΔC; otherwise as `HomogeneousElasticity`.
 
-    Equilibrium is iterated from the last one found until the residual, measured by the energy that
-    it could still free, is below `tolerance`² of that of the unloaded body. `forget` lets it begin
+    Equilibrium is iterated from the last one found until the energy that it could still free is
+    below `tolerance`² of what strains of the size of the misfit would have. `forget` lets it begin
     anew: a run does so whenever it writes a checkpoint, so that one continued from it has the same
     bits.
 
@@ -127,14 +129,9 @@ class InhomogeneousElasticity:
 
     def respond(self, u: Float[Tensor, "field *space"]) -> Response:
         """The force on the fields, and the energy."""
-        theta, slopes = shares(self.misfits, u)
-        elastic, stress, mean = self._equilibrium(u, theta)
-        pull = -torch.einsum("pi,i...->p...", self._strains.to(u), stress)
-        force = through(slopes, pull)
-        for contrast, change in zip(self.contrasts, self._changes, strict=True):
-            _, slope = share_and_slopes(contrast.share, u)
-            softened = torch.einsum("i...,ij,j...->...", elastic, change.to(u), elastic)
-            force = force + 0.5 * slope * softened
+        found = shares(self._shares, u)
+        elastic, stress, mean = self._equilibrium(found)
+        force = through(found, self._pulls(elastic, stress), len(u))
         stored = 0.5 * (elastic * stress).sum(dtype=torch.float64)
         return Response(force, stored - stress[0].numel() * (self._mean.applied @ mean))
 
@@ -144,27 +141,23 @@ class InhomogeneousElasticity:
         Symmetric; exact where moduli agree, else off by the contrast: implicit steps need a few
         corrections more.
         """
-        theta, slopes = shares(self.misfits, u)
-        elastic, stress, _ = self._equilibrium(u, theta)
-        pull = -torch.einsum("pi,i...->p...", self._strains.to(u), stress)
-        own = bending([m.share for m in self.misfits], u, pull)
-        for contrast, change in zip(self.contrasts, self._changes, strict=True):
-            softened = 0.5 * torch.einsum("i...,ij,j...->...", elastic, change.to(u), elastic)
-            own = own + bending([contrast.share], u, softened[None])
+        found = shares(self._shares, u)
+        own = bending(self._shares, u, self._pulls(*self._equilibrium(found)[:2]))
+        misfits = found[: len(self.misfits)]
 
         def along(v: Tensor) -> Tensor:
-            follow = through(slopes, self._alike.pull((slopes * v).sum(1)))
-            return follow + torch.einsum("ij...,j...->i...", own, v)
+            change = through(misfits, self._alike.pull(follow(misfits, v)), len(u))
+            return change + torch.einsum("ij...,j...->i...", own, v)
 
         return along
 
     def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
         """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
-        return by_component(self._equilibrium(u, shares(self.misfits, u)[0])[1])
+        return by_component(self._equilibrium(shares(self._shares, u))[1])
 
     def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
         """max |∂w/∂θ|."""
-        stress = self._equilibrium(u, shares(self.misfits, u)[0])[1]
+        stress = self._equilibrium(shares(self._shares, u))[1]
         return self.grid.largest(torch.einsum("pi,i...->p...", self._strains.to(u), stress))
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
@@ -177,18 +170,27 @@ class InhomogeneousElasticity:
         total = torch.einsum("pq,pci,qcj->ci", stiff.amax(0), slopes, slopes)
         return total + most * bent.sum(0)
 
-    def _equilibrium(self, u: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pulls(self, elastic: Tensor, stress: Tensor) -> Float[Tensor, "p *space"]:
+        """∂w/∂θ = −E·σ and ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰)."""
+        flat = elastic.flatten(1)
+        out = stress.new_empty(len(self._shares), flat.shape[1])
+        torch.mm(-self._strains.to(flat), stress.flatten(1), out=out[: len(self.misfits)])
+        for row, change in zip(out[len(self.misfits) :], self._changes, strict=True):
+            torch.sum((0.5 * change.to(flat) @ flat).mul_(flat), 0, out=row)
+        return out.view(-1, *stress.shape[1:])
+
+    def _equilibrium(self, found: Sequence[Share]) -> tuple[Tensor, Tensor, Tensor]:
         """ε − ε⁰ and σ on the cells, and the mean strain."""
-        body = _Body(self, u)
+        theta, chi = values(found[: len(self.misfits)]), found[len(self.misfits) :]
+        body = _Body(self, [share.value for share in chi])
         wanted = strain_free(self._strains, theta)
-        state = self._last.get("state") or _Strained(body.nothing(), self._mean.strain.clone())
-        elastic = body.strain(state) - wanted
+        strain, mean = self._last.get("strain"), self._last.get("mean", self._mean.strain)
+        elastic = (self._column(mean) if strain is None else strain) - wanted
         stress = body.stress(elastic)
         residual = body.residual(stress)
-        unloaded = body.residual(body.stress(self._column(self._mean.strain) - wanted))
-        enough = self.tolerance**2 * body.product(unloaded, body.relaxed(unloaded))
         direction = relaxed = body.relaxed(residual)
         left, count = body.product(residual, relaxed), 0
+        enough = self.tolerance**2 * self._scale(theta)
         while left > enough:
             change = body.strain(direction)
             answer = body.stress(change)
@@ -202,15 +204,30 @@ class InhomogeneousElasticity:
                     "or a contrast beyond 1000."
                 )
             length = left / curvature
-            state = body.moved(state, length, direction)
+            mean = mean + length * direction.mean
             elastic.add_(change, alpha=length)
             stress.add_(answer, alpha=length)
             residual = body.moved(residual, length, pushed)
             relaxed = body.relaxed(residual)
             left, before, count = body.product(residual, relaxed), left, count + 1
             direction = body.moved(relaxed, left / before, direction)
-        self._last.update(state=state, iterations=count)
-        return elastic, stress, state.mean
+        self._last.update(strain=elastic + wanted, mean=mean, iterations=count)
+        return elastic, stress, mean
+
+    def _scale(self, theta: Tensor) -> float:
+        """An upper bound of the energy that strains of the size of the misfit would have."""
+        stiffest = float(torch.linalg.eigvalsh(self._between)[-1])
+        uneven = theta - self._column(self.grid.mean(theta))
+        alike = self.grid.total((uneven.flatten(1) @ uneven.flatten(1).T).double())
+        misfit = (alike * (self._strains @ self._strains.T)).sum()
+        from_outside = (
+            self._mean.strain.square().sum() + self._mean.applied.square().sum() / stiffest**2
+        )
+        return stiffest * (float(misfit) + self.grid.cells * float(from_outside))
+
+    @property
+    def _shares(self) -> list[FreeEnergy]:
+        return [each.share for each in (*self.misfits, *self.contrasts)]
 
     @cached_property
     def _last(self) -> dict:
@@ -257,9 +274,15 @@ class InhomogeneousElasticity:
         return self.grid.coefficients(self._modes.compliance())
 
     @cached_property
-    def _k(self) -> list[Float[Tensor, "..."]]:
-        k = [each.to(self.grid.dtype) for each in self.grid.odd_wave_numbers]
-        return k + [torch.zeros_like(k[0])] * (3 - len(k))
+    def _weight(self) -> Float[Tensor, "i *k"]:
+        shape = (2 if self._plane else 3, *self.grid.k2.shape)
+        return self.grid.multiplicity.expand(shape).contiguous()
+
+    @cached_property
+    def _k(self) -> list[Float[Tensor, "*k"]]:
+        """Components of k at every mode."""
+        like = self.grid.k2
+        return [self.grid.coefficients(k.expand(like.shape)) for k in self.grid.odd_wave_numbers]
 
     @cached_property
     def _plane(self) -> bool:
@@ -274,35 +297,34 @@ class InhomogeneousElasticity:
         return values.to(self.grid.dtype).reshape(shape)
 
 
-class _Body:
-    """The linear operations on displacements and stresses at given fields."""
+_SHEARS = {3: (1, 2), 4: (0, 2), 5: (0, 1)}
+"""Axes of the shear components."""
 
-    def __init__(self, model: InhomogeneousElasticity, u: Tensor) -> None:
+
+class _Body:
+    """The linear operations on displacements and stresses at given fields.
+
+    Displacements are those of modes, times i, so that only real numbers multiply them.
+    """
+
+    def __init__(self, model: InhomogeneousElasticity, chi: Sequence[Tensor]) -> None:
         self.model, self.grid = model, model.grid
-        rows = u.flatten(1).T
-        self.chi = [contrast.share(rows).view_as(u[0]) for contrast in model.contrasts]
+        self.chi = [each.flatten() for each in chi]
         self.rows = [0, 1, 5] if model._plane else list(range(6))
         self.columns = [0, 1] if model._plane else [0, 1, 2]
-        self.c = by_mandel(model.stiffness).to(u)
-        self.weight = self.grid.multiplicity.expand(self.grid.k2.shape).contiguous()
-
-    def nothing(self) -> Tensor:
-        like = self.grid.transform(torch.zeros_like(self.chi[0]))
-        return like.expand(len(self.columns), *like.shape).contiguous()
+        self.c = by_mandel(model.stiffness).to(self.grid.device, self.grid.dtype)
 
     def strain(self, of: _Strained) -> Float[Tensor, "6 *space"]:
         """ε̄ + sym ∇v."""
-        x, y, z = self.model._k
-        v = dict(zip(self.columns, of.modes, strict=True))
-        r = 1 / math.sqrt(2)
-        rows: dict[int, Callable[[], Tensor]] = {
-            0: lambda: x * v[0], 1: lambda: y * v[1], 2: lambda: z * v[2],
-            3: lambda: r * (z * v[1] + y * v[2]), 4: lambda: r * (z * v[0] + x * v[2]),
-            5: lambda: r * (y * v[0] + x * v[1]),
-        }  # fmt: skip
-        varying = self.grid.inverse(1j * torch.stack([rows[row]() for row in self.rows]))
-        out = self.model._column(of.mean).expand(6, *varying.shape[1:]).contiguous()
-        out[self.rows] += varying
+        k, w, root = self.model._k, of.modes, 1 / math.sqrt(2)
+        out = self.model._column(of.mean).expand(6, *self.grid.slabs.local_shape).contiguous()
+        for row in self.rows:
+            i, j = _SHEARS.get(row, (row, row))
+            pairs = [(i, j)] if i == j else [(i, j), (j, i)]
+            scale = 1.0 if i == j else root
+            terms = [(k[a], scale, w[b]) for a, b in pairs if a < len(k) and b < len(w)]
+            if terms:
+                out[row] += self.grid.inverse(self.grid.combine(*terms))
         return out
 
     def stress(self, elastic: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
@@ -310,42 +332,37 @@ class _Body:
         flat = elastic.flatten(1)
         found = self.c @ flat
         for chi, change in zip(self.chi, self.model._changes, strict=True):
-            found.addcmul_(chi.flatten(), change.to(flat) @ flat)
+            found.addcmul_(chi, change.to(flat) @ flat)
         return found.view_as(elastic)
 
     def residual(self, stress: Tensor, *, applied: bool = True) -> _Strained:
-        """Forces that are not balanced: div σ, and σ̄ less the mean stress where it is free."""
-        x, y, z = self.model._k
-        s = dict(zip(self.rows, self.grid.transform(stress[self.rows]), strict=True))
-        r = 1 / math.sqrt(2)
-        rows: list[Callable[[], Tensor]] = [
-            lambda: x * s[0] + r * y * s[5] + (r * z * s[4] if 4 in s else 0),
-            lambda: y * s[1] + r * x * s[5] + (r * z * s[3] if 3 in s else 0),
-            lambda: z * s[2] + r * (y * s[3] + x * s[4]),
-        ]
-        modes = 1j * torch.stack([rows[column]() for column in self.columns])
+        """Forces that are not balanced: −Nᵀσ, and σ̄ less the mean stress where it is free."""
+        k, root = self.model._k, 1 / math.sqrt(2)
+        s = {row: self.grid.transform(stress[row]) for row in self.rows}
+        modes = []
+        for i in self.columns:
+            terms = [(k[i], -1.0, s[i])] if i < len(k) else []
+            for row, axes in _SHEARS.items():
+                other = [axis for axis in axes if axis != i]
+                if row in s and i in axes and other[0] < len(k):
+                    terms.append((k[other[0]], -root, s[row]))
+            modes.append(self.grid.combine(*terms))
         load = self.model._mean.applied if applied else 0.0
         mean = (load - self.grid.mean(stress).double()) * self.model._mean.free
-        return _Strained(modes, mean)
+        return _Strained(torch.stack(modes), mean)
 
     def relaxed(self, residual: _Strained) -> _Strained:
         """What the body of one stiffness does under these forces."""
-        grid, inverse = self.grid, self.model._compliance
+        inverse, forces = self.model._compliance, residual.modes
         modes = [
-            grid.combine(
-                *[
-                    (inverse[i, j], 1.0, f)
-                    for j, f in zip(self.columns, residual.modes, strict=True)
-                ]
-            )
+            self.grid.combine(*[(inverse[i, j], 1.0, f) for j, f in enumerate(forces)])
             for i in self.columns
         ]
         return _Strained(torch.stack(modes), self.model._mean.compliance @ residual.mean)
 
     def product(self, one: _Strained, other: _Strained) -> float:
         """Work of one on the other, over all cells."""
-        weight = self.weight.expand(one.modes.shape)
-        modes = self.grid.mode_sum(weight.contiguous(), one.modes, other.modes)
+        modes = self.grid.mode_sum(self.model._weight, one.modes, other.modes)
         return modes + self.grid.cells * float(one.mean @ other.mean)
 
     def moved(self, at: _Strained, length: float, along: _Strained) -> _Strained:
