@@ -19,12 +19,14 @@ from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
 from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl, StepTooSmall
+from phasefield.elasticity import HomogeneousElasticity, Misfit
 from phasefield.expression import Expression, double_well
 from phasefield.files import open_history, open_trajectory
 from phasefield.free_energies import load_energy, require_admissible
 from phasefield.gathering import Gathering
 from phasefield.grid import Grid
 from phasefield.implicit import implicit_bdf2
+from phasefield.inhomogeneous import Contrast, InhomogeneousElasticity
 from phasefield.initial import Nucleus, noisy, scattered, with_nuclei
 from phasefield.integrators import INTEGRATORS
 from phasefield.models import GradientFlow, OrderField
@@ -43,7 +45,9 @@ from phasefield.settings import (
     TimeSettings,
 )
 from phasefield.solve import Event, Observer, solve
+from phasefield.stiffness import GIGAPASCAL, cubic
 from phasefield.team import ALONE, Team
+from phasefield.terms import Elastic
 
 SUMMARY = "summary.json"
 
@@ -89,8 +93,9 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
     if settings.noise is not None:
         noise = Noise(settings.noise.temperature, settings.seed, settings.noise.extent)
     model = GradientFlow(
-        grid, f, _fields(settings), settings.site_volume, noise=noise, dealias=table.dealias
-    )
+        grid, f, _fields(settings), settings.site_volume, noise=noise, dealias=table.dealias,
+        elastic=_elastic(settings, grid),
+    )  # fmt: skip
     threshold = settings.phases.threshold
     return Run(
         model=model,
@@ -261,6 +266,23 @@ def _fields(settings: Settings) -> tuple[OrderField, ...]:
         names = ["eta1", "eta2", "eta3"] if fields else ["eta"]
         fields += [one(name, False, settings.order) for name in names]
     return tuple(fields)
+
+
+def _elastic(settings: Settings, grid: Grid) -> Elastic | None:
+    table = settings.elasticity
+    if table is None:
+        return None
+    share = Expression(table.share, tuple(field.name for field in _fields(settings)))
+    strains = table.misfit if isinstance(table.misfit, tuple) else (table.misfit,) * 3
+    misfits = (Misfit(share, torch.diag(torch.tensor(strains, dtype=torch.float64))),)
+    c = GIGAPASCAL * cubic(*table.stiffness)
+    stress = {name: GIGAPASCAL * value for name, value in table.mean_stress.items()}
+    if table.other_stiffness is None:
+        return HomogeneousElasticity(grid, c, misfits, table.mean_strain, stress)
+    contrasts = (Contrast(share, GIGAPASCAL * cubic(*table.other_stiffness) - c),)
+    return InhomogeneousElasticity(
+        grid, c, misfits, contrasts, table.mean_strain, stress, table.tolerance
+    )
 
 
 def _initial_state(settings: Settings, grid: Grid, fields: Sequence[OrderField]) -> Tensor:

@@ -189,6 +189,26 @@ class NoiseSettings(Table):
     """Thickness (nm) of a two-dimensional grid, cross-section (nm²) of a one-dimensional one."""
 
 
+class ElasticitySettings(Table):
+    """[elasticity]: a cubic crystal along the axes of a periodic box, with a coherent misfit."""
+
+    share: Annotated[str, Field(min_length=1)]
+    """θ, a formula of the fields: how much of the misfit and of the other stiffness there is."""
+    misfit: Finite | tuple[Finite, Finite, Finite]
+    """Strain-free strain where θ = 1, alike along all axes or along x, y and z."""
+    stiffness: tuple[Positive, Positive, Positive]
+    """C₁₁, C₁₂ and C₄₄ in GPa."""
+    other_stiffness: tuple[Positive, Positive, Positive] | None = None
+    """The same where θ = 1; not given: one stiffness."""
+    mean_strain: dict[str, Finite] = Field(default_factory=dict)
+    """Components of the mean strain that are held (xx, yy, zz, yz, xz, xy). A plane model of a
+    thick body holds zz, yz and xz at 0."""
+    mean_stress: dict[str, Finite] = Field(default_factory=dict)
+    """GPa, of the others; 0 where not given."""
+    tolerance: Annotated[float, Field(gt=0, le=0.1, strict=True)] = 1e-5
+    """Relative error of strains between phases of two stiffnesses."""
+
+
 class PhaseSettings(Table):
     """[phases]: when a cell counts as ordered (or high), and a phase as present."""
 
@@ -218,6 +238,7 @@ class Settings(Table):
     nucleus: tuple[NucleusSettings, ...] = ()
     nuclei: NucleiSettings | None = None
     noise: NoiseSettings | None = None
+    elasticity: ElasticitySettings | None = None
     time: TimeSettings
     phases: PhaseSettings
 

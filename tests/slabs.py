@@ -14,13 +14,16 @@ import torch
 from phasefield import __main__, initial, solve
 from phasefield.adaptive import StepControl
 from phasefield.dealiasing import FineGrid
+from phasefield.elasticity import Misfit
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
+from phasefield.inhomogeneous import Contrast, InhomogeneousElasticity
 from phasefield.initial import Nucleus, noisy, with_nuclei
 from phasefield.integrators import INTEGRATORS
 from phasefield.models import GradientFlow, OrderField
 from phasefield.runs import execute, prepare
 from phasefield.settings import read_settings
+from phasefield.stiffness import cubic
 from phasefield.team import ALONE, join
 
 P, W = "periodic", "no-flux"
@@ -106,6 +109,14 @@ def models(team):
     coupled = GradientFlow(grid, well_of_two, fields, coupling=coupling)
     yield "coupled", coupled, u, "sbdf2"
     yield "fine", replace(coupled, dealias=2.0), u, "etdrk4"
+    grid = Grid((10, 8, 6), 1.0, team=team)
+    share, one = Expression("c", ("c",)), torch.eye(3, dtype=torch.float64)
+    crystal = cubic(30.0, 20.0, 12.0)
+    solid = InhomogeneousElasticity(
+        grid, crystal, (Misfit(share, 0.02 * one),), (Contrast(share, crystal),), {"xx": 0.001}
+    )
+    strained = GradientFlow(grid, double_well(1.0, 0.0, 1.0), (field,), elastic=solid)
+    yield "strained", strained, noisy(grid, [0.4], [0.05], generator), "etdrk4"
 
 
 def run(model, u, integrator):

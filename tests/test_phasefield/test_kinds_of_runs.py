@@ -9,6 +9,7 @@ from phasefield.checkpoints import read_checkpoint
 from phasefield.files import open_history, open_trajectory
 from phasefield.runs import execute, prepare
 from phasefield.settings import read_settings
+from phasefield.stiffness import GIGAPASCAL
 
 FORMULA = """
 seed = 5
@@ -34,6 +35,13 @@ frames = 4
 [phases]
 threshold = 0.5
 """
+ELASTICITY = """[elasticity]
+share = "(c - 0.3) / 0.4"
+misfit = [0.01, 0.01, 0.0]
+stiffness = [25.0, 15.0, 10.0]
+mean_strain = { zz = 0.0 }
+mean_stress = { xx = 0.1 }
+"""
 KINDS = {
     "no-flux": {"grid": 'boundaries = ["no-flux", "no-flux"]'},
     "mixed": {"grid": 'boundaries = ["periodic", "no-flux"]', "time": 'integrator = "sbdf2"'},
@@ -41,6 +49,8 @@ KINDS = {
     "single": {"grid": 'precision = "single"'},
     "fixed": {"time": 'integrator = "etdrk2"\nfixed_step = 0.05'},
     "explicit": {"time": "large_steps = false\nlargest_step = 0.5"},
+    "strained": {"tables": ELASTICITY},
+    "softer": {"tables": f"{ELASTICITY}other_stiffness = [20.0, 14.0, 8.0]\n"},
     "thermal": {
         "time": 'integrator = "exponential_euler"\nfixed_step = 0.1',
         "tables": "[noise]\ntemperature = 300.0\nextent = 5.0",
@@ -187,3 +197,29 @@ def test_fields_outside_the_domain_of_the_energy_are_refused_with_their_range(se
     object.__setattr__(outside.composition, "noise", 0.1)
     with pytest.raises(ValueError, match=r"outside the domain of the energy.*: c from -0\.\d+ to"):
         execute(outside)
+
+
+def test_elasticity_reaches_the_model(settings):
+    one, other = (prepare(settings(kind, **KINDS[kind])).model for kind in ("strained", "softer"))
+    u = torch.full((1, 16, 12), 0.7, dtype=torch.float64)
+    # θ = 1 everywhere: σ is what is applied, and ε_zz = 0 = ε⁰_zz.
+    assert one.elastic.stress(u)[:, 0, 0].tolist() == pytest.approx(
+        [GIGAPASCAL * 0.1, 0, GIGAPASCAL * 0.1 * 15 / 40, 0, 0, 0], abs=1e-12
+    )
+    assert other.elastic.contrasts[0].change[3, 3] == pytest.approx(-2 * GIGAPASCAL)
+    assert one.evaluate(one.grid.transform(u)).elastic < 0
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("25.0, 15.0", "25.0, 25.0", "C₁₁ > "), ("[0.01, 0.01, 0.0]", "0.2", "of at most 0.05"),
+    ("(c - 0.3)", "(d - 0.3)", r"may use \['c'\]; it uses 'd'"), ("zz", "zx", "may have xx"),
+])  # fmt: skip
+def test_bad_elasticity_is_named(old, new, message, settings):
+    with pytest.raises(ValueError, match=message):
+        prepare(settings("bad", tables=ELASTICITY.replace(old, new)))
+
+
+def test_elasticity_needs_a_periodic_box(settings):
+    walls = {"grid": 'boundaries = ["no-flux", "periodic"]'}
+    with pytest.raises(ValueError, match="`grid` must be periodic for elasticity"):
+        prepare(settings("walls", tables=ELASTICITY, **walls))

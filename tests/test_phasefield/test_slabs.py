@@ -129,7 +129,7 @@ def test_a_team_transforms_and_sums_as_one_process_does(size, case, teams, alone
 
 
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("name", ["wells", "coupled", "fine"])
+@pytest.mark.parametrize("name", ["wells", "coupled", "fine", "strained"])
 def test_a_team_starts_and_ends_a_run_as_one_process_does(size, name, teams, alone):
     compare(teams[size], alone, [f"{name}.start", f"{name}.end", f"{name}.row"])
     assert np.ptp(alone[f"{name}.end"]) > 0.1
