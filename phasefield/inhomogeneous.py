@@ -43,6 +43,9 @@ from phasefield.stiffness import (
     vector,
 )
 
+CELLS_PER_PART = 8192
+"""Cells whose strains and stresses are worked on at once on a CPU."""
+
 ITERATIONS = 500
 """Most iterations for one equilibrium."""
 
@@ -132,8 +135,10 @@ class InhomogeneousElasticity:
         found = shares(self._shares, u)
         elastic, stress, mean = self._equilibrium(found)
         force = through(found, self._pulls(elastic, stress), len(u))
-        stored = 0.5 * (elastic * stress).sum(dtype=torch.float64)
-        return Response(force, stored - stress[0].numel() * (self._mean.applied @ mean))
+        one, other = elastic.flatten(), stress.flatten()
+        work = [torch.dot(one[part], other[part]).double() for part in parts(one)]
+        loss = stress[0].numel() * (self._mean.applied @ mean)
+        return Response(force, 0.5 * torch.stack(work).sum() - loss)
 
     def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
         """v ↦ ∂²w/∂u² v, but as if the strain followed v in a body of the mean stiffness.
@@ -172,11 +177,14 @@ class InhomogeneousElasticity:
 
     def _pulls(self, elastic: Tensor, stress: Tensor) -> Float[Tensor, "p *space"]:
         """∂w/∂θ = −E·σ and ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰)."""
-        flat = elastic.flatten(1)
+        flat, own = elastic.flatten(1), -self._strains.to(elastic)
+        halves = [0.5 * change.to(flat) for change in self._changes]
         out = stress.new_empty(len(self._shares), flat.shape[1])
-        torch.mm(-self._strains.to(flat), stress.flatten(1), out=out[: len(self.misfits)])
-        for row, change in zip(out[len(self.misfits) :], self._changes, strict=True):
-            torch.sum((0.5 * change.to(flat) @ flat).mul_(flat), 0, out=row)
+        for part in parts(flat):
+            strain = flat[:, part]
+            out[: len(own), part] = own @ stress.flatten(1)[:, part]
+            for row, half in enumerate(halves, len(own)):
+                out[row, part] = (half @ strain).mul_(strain).sum(0)
         return out.view(-1, *stress.shape[1:])
 
     def _equilibrium(self, found: Sequence[Share]) -> tuple[Tensor, Tensor, Tensor]:
@@ -297,6 +305,12 @@ class InhomogeneousElasticity:
         return values.to(self.grid.dtype).reshape(shape)
 
 
+def parts(x: Tensor) -> list[slice]:
+    """Of the last axis: on a CPU so short that temporaries stay in its cache."""
+    size = CELLS_PER_PART if x.is_cpu else x.shape[-1]
+    return [slice(start, start + size) for start in range(0, x.shape[-1], size)]
+
+
 _SHEARS = {3: (1, 2), 4: (0, 2), 5: (0, 1)}
 """Axes of the shear components."""
 
@@ -329,11 +343,15 @@ class _Body:
 
     def stress(self, elastic: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
         """Cε."""
-        flat = elastic.flatten(1)
-        found = self.c @ flat
-        for chi, change in zip(self.chi, self.model._changes, strict=True):
-            found.addcmul_(chi, change.to(flat) @ flat)
-        return found.view_as(elastic)
+        flat, found = elastic.flatten(1), torch.empty_like(elastic)
+        changes = [change.to(flat) for change in self.model._changes]
+        for part in parts(flat):
+            strain = flat[:, part]
+            out = self.c @ strain
+            for chi, change in zip(self.chi, changes, strict=True):
+                out.addcmul_(chi[part], change @ strain)
+            found.flatten(1)[:, part] = out
+        return found
 
     def residual(self, stress: Tensor, *, applied: bool = True) -> _Strained:
         """Forces that are not balanced: −Nᵀσ, and σ̄ less the mean stress where it is free."""
