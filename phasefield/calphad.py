@@ -13,8 +13,6 @@ from numpy.polynomial import Polynomial
 from pycalphad import Database
 
 from idnn.checks import require_positive
-from idnn.free_energy import IdealMixing
-from idnn.order_parameters import FCC_L12
 from idnn.units import EV_PER_SITE_IN_J_PER_MOL
 from phasefield.database import Numbers, Parameters, read_parameters
 from phasefield.ordered_fcc import Interaction, Magnetism, OrderedFccEnergy
@@ -93,8 +91,12 @@ class OrderedFcc:
                 f"{self.solution.phase} has none, or another."
             )
 
-    def at(self, temperature: float) -> OrderedFccEnergy:
-        """The free energy at a temperature (K).
+    def at(self, temperature: float, *, floor: float = 0.0) -> OrderedFccEnergy:
+        """The free energy at a temperature.
+
+        Args:
+            temperature: in K.
+            floor: site fraction below which ideal mixing is continued (see `OrderedFccEnergy`).
 
         Raises:
             ValueError: unless the temperature is positive and every parameter is known there;
@@ -109,7 +111,7 @@ class OrderedFcc:
             if key[0] != "G" and g_solution[key] != h_solution[key]:
                 raise ValueError(f"{self.solution.name(key)} must not depend on T; it does.")
         return OrderedFccEnergy(
-            ideal=IdealMixing(FCC_L12.q, temperature),
+            temperature=temperature,
             free=self._interaction(g_solution, g_ordering),
             heat=self._interaction(h_solution, h_ordering),
             magnetism=Magnetism(
@@ -119,6 +121,7 @@ class OrderedFcc:
                 structure_factor=self.solution.hints["ihj_magnetic_structure_factor"],
                 antiferromagnetic_factor=self.solution.hints["ihj_magnetic_afm_factor"],
             ),
+            floor=floor,
         )
 
     @property
