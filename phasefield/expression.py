@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import sympy
 
@@ -36,15 +35,12 @@ class Expression(SymbolicEnergy):
             raise ValueError(f"names of `fields` and `constants` must differ; {twice} do not.")
         _ = self.value
 
-    @cached_property
-    def symbols(self) -> Symbols:
-        return field_symbols(len(self.fields))
-
-    @cached_property
-    def value(self) -> sympy.Expr:
-        known: dict[str, sympy.Expr] = dict(zip(self.fields, self.symbols, strict=True))
+    def expression(self) -> tuple[Symbols, sympy.Expr]:
+        """Symbols of the fields, and the formula of them."""
+        symbols = field_symbols(len(self.fields))
+        known: dict[str, sympy.Expr] = dict(zip(self.fields, symbols, strict=True))
         known |= {name: sympy.Float(value) for name, value in self.constants.items()}
-        return parse(self.formula, known)
+        return symbols, parse(self.formula, known)
 
 
 def double_well(height: float, low: float, high: float, name: str = "u") -> Expression:

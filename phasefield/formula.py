@@ -58,7 +58,7 @@ def _read(node: ast.expr, known: Mapping[str, Any]) -> sympy.Expr:
 
 def function(
     arguments: Sequence[sympy.Basic],
-    expressions: Sequence[sympy.Basic],
+    expressions: Sequence[sympy.Expr],
     library: Mapping[str, Callable],
 ) -> Callable[..., Sequence[Any]]:
     """All expressions as one Python function; what they share is calculated once.

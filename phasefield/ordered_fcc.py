@@ -14,7 +14,7 @@ from torch import Tensor
 
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
-from phasefield.piecewise import AtLeast, Select, mixing
+from phasefield.piecewise import at_least, mixing, select
 from phasefield.symbolic import SymbolicEnergy, Symbols, evaluated, field_symbols
 
 SUBLATTICES = 4
@@ -94,19 +94,19 @@ class Magnetism:
         """The polynomial, divided by the antiferromagnetic factor below zero."""
         powers = [c * x**k for k, c in enumerate(polynomial.coef.tolist()) if c]
         value = sympy.horner(sympy.Add(*powers), wrt=x)
-        return Select(value, value, value / self.antiferromagnetic_factor)
+        return select(value, value, value / self.antiferromagnetic_factor)
 
     def _order(self, u: sympy.Expr) -> sympy.Expr:
         """G at u = 1/τ, which unlike τ is finite where there is no magnetism."""
         p = self.structure_factor
         scale = 518 / 1125 + 11692 / 15975 * (1 / p - 1)
         linear, series = 79 / (140 * p), 474 / 497 * (1 / p - 1)
-        disordered, ordered = -AtLeast(-u, sympy.Integer(-1)), AtLeast(u, sympy.Integer(1))
+        disordered, ordered = -at_least(-u, sympy.Integer(-1)), at_least(u, sympy.Integer(1))
         u5, u10 = disordered**5, disordered**10
         high = -u5 * (sympy.Rational(1, 10) + u10 * (1 / sympy.Integer(315) + u10 / 1500)) / scale
         t3, t6 = ordered**-3, ordered**-6
         low = series * t3 * (sympy.Rational(1, 6) + t6 * (1 / sympy.Integer(135) + t6 / 600))
-        return Select(u - 1, 1 - (linear * ordered + low) / scale, high)
+        return select(u - 1, 1 - (linear * ordered + low) / scale, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,16 +137,13 @@ class OrderedFccEnergy(SymbolicEnergy):
     def __post_init__(self) -> None:
         _ = self.value
 
-    @cached_property
-    def symbols(self) -> Symbols:
-        return field_symbols(SUBLATTICES)
-
-    @cached_property
-    def value(self) -> sympy.Expr:
-        x, kt = self.symbols[0], BOLTZMANN_EV * self.temperature
-        fractions = [each for y in self._fractions for each in (y, 1 - y)]
+    def expression(self) -> tuple[Symbols, sympy.Expr]:
+        """Symbols of c, η₁, η₂, η₃, and f of them."""
+        symbols, kt = field_symbols(SUBLATTICES), BOLTZMANN_EV * self.temperature
+        fractions = [each for y in _fractions(symbols) for each in (y, 1 - y)]
         ideal = kt / SUBLATTICES * mixing(fractions, self.floor)
-        return ideal + self.free.value(x, self._order) + self.magnetism.value(x)
+        c, order = symbols[0], _order(symbols)
+        return symbols, ideal + self.free.value(c, order) + self.magnetism.value(c)
 
     def energy(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
         """Enthalpy ∂(βf)/∂β relative to the same elements, eV/site."""
@@ -155,24 +152,23 @@ class OrderedFccEnergy(SymbolicEnergy):
 
     @cached_property
     def _energy(self) -> sympy.Expr:
-        x = self.symbols[0]
-        return self.heat.value(x, self._order) + self.magnetism.energy(x)
+        c = self.symbols[0]
+        return self.heat.value(c, _order(self.symbols)) + self.magnetism.energy(c)
 
-    @property
-    def _fractions(self) -> list[sympy.Expr]:
-        rows = FCC_L12.q_inverse.tolist()
-        return [
-            sympy.Add(*(int(c) * u for c, u in zip(row, self.symbols, strict=True))) for row in rows
-        ]
 
-    @property
-    def _order(self) -> list[sympy.Expr]:
-        """e₂, e₃, e₄ of the sublattices' fractions less their mean."""
-        found = [sympy.S.One] + [sympy.S.Zero] * SUBLATTICES
-        for y in self._fractions:
-            v = y - self.symbols[0]
-            found = [found[0], *(a + v * b for a, b in zip(found[1:], found[:-1], strict=True))]
-        return [sympy.expand(e) for e in found[2:]]
+def _fractions(symbols: Symbols) -> list[sympy.Expr]:
+    """Of the four sublattices."""
+    rows = FCC_L12.q_inverse.tolist()
+    return [sympy.Add(*(int(c) * u for c, u in zip(row, symbols, strict=True))) for row in rows]
+
+
+def _order(symbols: Symbols) -> list[sympy.Expr]:
+    """e₂, e₃, e₄ of the sublattices' fractions less their mean."""
+    found = [sympy.S.One] + [sympy.S.Zero] * SUBLATTICES
+    for y in _fractions(symbols):
+        v = y - symbols[0]
+        found = [found[0], *(a + v * b for a, b in zip(found[1:], found[:-1], strict=True))]
+    return [sympy.expand(e) for e in found[2:]]
 
 
 def _shifted_elementary(x: sympy.Symbol, e: Sequence[sympy.Expr]) -> list[sympy.Expr]:

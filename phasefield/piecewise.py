@@ -1,18 +1,19 @@
 """Functions in pieces that sympy differentiates and that torch and numba evaluate alike."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import sympy
 
 
 class Select(sympy.Function):
-    """Select(d, a, b): a where d > 0, b elsewhere."""
+    """What `select` makes."""
 
     nargs = 3
 
     @classmethod
-    def eval(cls, d: sympy.Expr, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+    def eval(cls, *args: Any) -> Any:  # noqa: ANN401
+        d, a, b = args
         if a == b:
             return a
         if d.is_number:
@@ -20,22 +21,23 @@ class Select(sympy.Function):
         return None
 
     def _eval_derivative(self, s: sympy.Symbol) -> sympy.Expr:
-        d, a, b = self.args
-        return Select(d, a.diff(s), b.diff(s))
+        d, a, b = cast(tuple[Any, Any, Any], self.args)
+        return select(d, sympy.diff(a, s), sympy.diff(b, s))
 
 
 class AtLeast(sympy.Function):
-    """AtLeast(x, a): the larger of x and the number a. Where they are equal it has the slope of x."""
+    """What `at_least` makes."""
 
     nargs = 2
 
     @classmethod
-    def eval(cls, x: sympy.Expr, a: sympy.Expr) -> sympy.Expr | None:
+    def eval(cls, *args: Any) -> Any:  # noqa: ANN401
+        x, a = args
         return sympy.Max(x, a) if x.is_number else None
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:  # noqa: ARG002
-        x, a = self.args
-        return Select(a - x, sympy.Integer(0), sympy.Integer(1))
+        x, a = _pair(self)
+        return select(a - x, sympy.Integer(0), sympy.Integer(1))
 
 
 class LogAbove(sympy.Function):
@@ -44,7 +46,7 @@ class LogAbove(sympy.Function):
     nargs = 2
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:  # noqa: ARG002
-        return 1 / AtLeast(*self.args)
+        return 1 / at_least(*_pair(self))
 
 
 class XLogX(sympy.Function):
@@ -56,8 +58,21 @@ class XLogX(sympy.Function):
     nargs = 2
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:  # noqa: ARG002
-        x, floor = self.args
-        return 1 + (sympy.log(x) if floor == 0 else LogAbove(x, floor))
+        x, floor = _pair(self)
+        slope: Any = sympy.log(x) if floor == 0 else LogAbove(x, floor)
+        return 1 + slope
+
+
+def select(d: sympy.Expr, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    """A where d > 0, b elsewhere; the derivative too is that of one or the other."""
+    found: Any = Select(d, a, b)
+    return found
+
+
+def at_least(x: sympy.Expr, a: sympy.Expr) -> sympy.Expr:
+    """The larger of x and the number a; with the slope of x where they are equal."""
+    found: Any = AtLeast(x, a)
+    return found
 
 
 def mixing(fractions: Sequence[sympy.Expr], floor: float) -> sympy.Expr:
@@ -68,7 +83,8 @@ def mixing(fractions: Sequence[sympy.Expr], floor: float) -> sympy.Expr:
     """
     if not 0 <= floor < 0.5:
         raise ValueError(f"`floor` must lie in [0, 0.5); it is {floor:g}.")
-    return sympy.Add(*(XLogX(y, sympy.Float(floor) if floor else 0) for y in fractions))
+    terms: list[Any] = [XLogX(y, sympy.Float(floor) if floor else 0) for y in fractions]
+    return sympy.Add(*terms)
 
 
 def written_out(expression: sympy.Expr) -> sympy.Expr:
@@ -77,14 +93,19 @@ def written_out(expression: sympy.Expr) -> sympy.Expr:
     return replaced.replace(XLogX, _xlogx)
 
 
+def _pair(function: sympy.Expr) -> tuple[Any, Any]:
+    return cast(tuple[Any, Any], function.args)
+
+
 def _log_above(x: sympy.Expr, floor: sympy.Expr) -> sympy.Expr:
-    inside = AtLeast(x, floor)
+    inside = at_least(x, floor)
     return sympy.log(inside) + (x - inside) / floor
 
 
 def _xlogx(x: sympy.Expr, floor: sympy.Expr) -> sympy.Expr:
     if floor == 0:
-        return XLogX(x, floor)
-    inside = AtLeast(x, floor)
+        unchanged: Any = XLogX(x, floor)
+        return unchanged
+    inside = at_least(x, floor)
     below = x - inside
     return x * sympy.log(inside) + below + below**2 / (2 * floor)

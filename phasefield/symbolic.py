@@ -27,15 +27,19 @@ class SymbolicEnergy(ABC):
     functions in pieces for the expression.
     """
 
-    @property
     @abstractmethod
-    def symbols(self) -> Symbols:
-        """Of the fields, in their order."""
+    def expression(self) -> tuple[Symbols, sympy.Expr]:
+        """Symbols of the fields, in their order, and f of them."""
 
     @property
-    @abstractmethod
+    def symbols(self) -> Symbols:
+        """Of the fields, in their order."""
+        return self._expression[0]
+
+    @property
     def value(self) -> sympy.Expr:
         """f of `symbols`."""
+        return self._expression[1]
 
     def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         (value,) = evaluated((self.value,), self.symbols, eta)
@@ -45,8 +49,13 @@ class SymbolicEnergy(ABC):
         return torch.stack(evaluated(self._slopes, self.symbols, eta), -1)
 
     def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
-        flat = torch.stack(evaluated(self._curvatures, self.symbols, eta), -1)
-        return flat.unflatten(-1, (len(self.symbols), len(self.symbols)))
+        d = len(self.symbols)
+        upper = evaluated(self._curvatures, self.symbols, eta)
+        rows, columns = torch.triu_indices(d, d).tolist()
+        found = eta.new_empty(*eta.shape, d)
+        for i, j, curvature in zip(rows, columns, upper, strict=True):
+            found[..., i, j] = found[..., j, i] = curvature
+        return found
 
     def evaluate(
         self, eta: Float[Tensor, "*batch d"]
@@ -76,17 +85,23 @@ class SymbolicEnergy(ABC):
         return int(sympy.Poly(self.value, *self.symbols).total_degree())
 
     @cached_property
+    def _expression(self) -> tuple[Symbols, sympy.Expr]:
+        return self.expression()
+
+    @cached_property
     def _slopes(self) -> Expressions:
         return tuple(sympy.diff(self.value, symbol) for symbol in self.symbols)
 
     @cached_property
     def _curvatures(self) -> Expressions:
-        return tuple(sympy.diff(slope, u) for slope in self._slopes for u in self.symbols)
+        """Of i ≤ j."""
+        slopes = enumerate(self._slopes)
+        return tuple(sympy.diff(slope, u) for i, slope in slopes for u in self.symbols[i:])
 
 
 def field_symbols(count: int) -> Symbols:
     """Symbols for so many fields."""
-    return tuple(sympy.Symbol(f"field_{j}", real=True) for j in range(count))
+    return tuple(sympy.Symbol(f"field_{j}") for j in range(count))
 
 
 def evaluated(
@@ -122,8 +137,8 @@ def _kernel(expressions: Expressions, symbols: Symbols) -> Callable[..., tuple[f
         "positive_log": log, "select": kernels.select, "at_least": kernels.at_least,
         "xlogx": kernels.xlogx,
     }  # fmt: skip
-    point = function((u, i), [e.xreplace(here) for e in expressions], library)
-    return kernels.sweep(point, len(symbols))
+    cells: list[Any] = [e.xreplace(here) for e in expressions]
+    return kernels.sweep(function((u, i), cells, library), len(symbols))
 
 
 def _select(d: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:

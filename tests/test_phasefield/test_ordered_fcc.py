@@ -18,11 +18,9 @@ class OfComposition(SymbolicEnergy):
 
     magnetism: Magnetism
 
-    symbols = field_symbols(1)
-
-    @property
-    def value(self):
-        return self.magnetism.value(*self.symbols)
+    def expression(self):
+        (x,) = field_symbols(1)
+        return (x,), self.magnetism.value(x)
 
     def energy(self, x):
         return evaluated((self.magnetism.energy(*self.symbols),), self.symbols, x)[0]
