@@ -45,8 +45,9 @@ def require_symmetric(database: Database, name: str, sublattices: Sequence[Seque
         more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise ValueError(
             f"`path` must give {name} the same parameters for all permutations of its equivalent "
-            f"sublattices; {len(wrong)} are absent or differ: {named}{more}. Add them, or mark "
-            f"the phase as symmetric (PHASE {name}:F, :B for bcc) and state each once."
+            f"sublattices; {len(wrong)} are absent or differ: {named}{more}. Add them; of a "
+            f"phase with a disordered part (DIS_PART) marked PHASE {name}:F, or :B if bcc, one of "
+            "each is enough."
         )
 
 

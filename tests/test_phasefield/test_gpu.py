@@ -7,6 +7,7 @@ from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from phasefield import fused, replay
 from phasefield.adaptive import StepControl
+from phasefield.calphad import OrderedFcc, default_database
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
 from phasefield.integrators import INTEGRATORS
@@ -39,6 +40,11 @@ def start(grid, means):
 CASES = {
     "double well": (double_well(5.0, 0.3, 0.7, "c"), "c", [0.5]),
     "three fields": (LANDAU, "cxy", [0.2, 0.1, -0.1]),
+    "calphad": (
+        OrderedFcc.from_database(default_database(), ("NI", "AL")).at(600.0, floor=2e-3),
+        "cxyz",
+        [0.16, 0.08, 0.08, 0.08],
+    ),
 }
 
 
