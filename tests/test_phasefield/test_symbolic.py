@@ -106,6 +106,16 @@ def test_compiled_pass_and_point_are_evaluate(f):
         assert torch.as_tensor(found).expand(len(eta)).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(
+    "f", [PIECES, Energy(mixing([U, 1 - U], 0.02) + V**2), Energy(mixing([U, 1 - U], 0.0) + V)]
+)
+def test_torch_takes_the_point_for_a_gpu_as_one_graph(f):
+    eta = states(64, 0.001, 0.999)
+    traced = torch.compile(f.point, backend="eager", fullgraph=True)
+    for found, expected in zip(traced(*eta.T), f.point(*eta.T), strict=True):
+        assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected))
+
+
 def test_a_compiled_pass_keeps_what_is_not_a_number():
     f = Energy(mixing([U, 1 - U], 0.02) + V**2)
     u = np.array([[0.5, np.nan], [0.0, 0.0]])
