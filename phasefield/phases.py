@@ -28,6 +28,8 @@ Constituent = tuple[int, str]
 
 
 class _ModelWithoutMixing(Model):
+    """Of an ordered phase and its disordered part alike; between these ideal mixing cancels."""
+
     contributions = [each for each in Model.contributions if each[0] != "idmix"]  # noqa: RUF012
 
 
@@ -95,20 +97,18 @@ class DatabasePhase:
             require_assessed(self.database, phase, present, temperature)
         model = _ModelWithoutMixing(self.database, sorted(present), self.name)
         symbols = field_symbols(len(self.fields))
-        fractions = self._fractions(symbols)
-        known = {str(v.SiteFraction(self.name, s, one)): y for (s, one), y in fractions.items()} | {
-            "T": sympy.Float(temperature),
-            "P": sympy.Float(PRESSURE),
-        }
+        y = self._fractions(symbols)
+        known = {str(v.SiteFraction(self.name, *each)): value for each, value in y.items()}
+        known |= {"T": sympy.Float(temperature), "P": sympy.Float(PRESSURE)}
         sites = [float(ratio) for ratio in model.site_ratios]
-        kt = float(v.R) * temperature
-        entropy = [
-            sites[s] * mixing([fractions[s, one] for one in own], floor)
+        atoms = sympy.Add(*(sites[s] * value for (s, one), value in y.items() if one != VACANCY))
+        mixed = [
+            sites[s] * mixing([y[s, one] for one in own], floor)
             for s, own in enumerate(self.sublattices)
             if len(own) > 1
         ]
-        atoms = sympy.Add(*(sites[s] * y for (s, one), y in fractions.items() if one != VACANCY))
-        energy = translated(model.GM, known) + kt * sympy.Add(*entropy) / atoms
+        energy = translated(model.GM, known)
+        energy += float(v.R) * temperature * sympy.Add(*mixed) / atoms
         return PhaseEnergy(self.fields, temperature, symbols, energy / EV_PER_SITE_IN_J_PER_MOL)
 
     def _fractions(self, symbols: Symbols) -> Mapping[Constituent, sympy.Expr]:

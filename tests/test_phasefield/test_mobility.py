@@ -97,22 +97,27 @@ def test_interdiffusion_takes_any_free_energy_of_the_composition(kinetics):
     )
 
 
-def test_the_solute_may_be_either_element(kinetics):
-    swapped = BinaryMobilities.from_database(
-        nickel_aluminium_mobilities(), "FCC_A1", ("AL", "NI")
-    ).at(1200.0)
+ODD = r"(PARAMETER MQ\(FCC_A1&AL,AL,NI:VA;)0\) 298.15 -41300-91.2\*T"
+"""Gives place to a term of first order."""
+
+
+def test_the_solute_may_be_either_element(tmp_path):
+    path = edited(tmp_path, ODD, r"\g<1>1) 298.15 5000")
+    swapped, given = (
+        BinaryMobilities.from_database(path, "FCC_A1", elements).at(1200.0)
+        for elements in (("AL", "NI"), ("NI", "AL"))
+    )
     c = torch.linspace(0, 1, 11, dtype=torch.float64)
     for one in ("chemical", "atomic"):
-        expected = getattr(kinetics.at(1200.0), one)(c)
+        expected = getattr(given, one)(c)
         found = getattr(swapped, one)(1 - c)
         found = found.flip(-1) if one == "atomic" else found
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 
-def test_an_odd_term_of_the_series_has_the_sign_of_the_databases_order(tmp_path, kinetics):
-    line = r"(PARAMETER MQ\(FCC_A1&AL,AL,NI:VA;)0\) 298.15 -41300-91.2\*T"
-    odd = read(edited(tmp_path, line, r"\g<1>1) 298.15 5000")).at(1000.0)
-    none = read(edited(tmp_path, line, r"\g<1>0) 298.15 0")).at(1000.0)
+def test_an_odd_term_of_the_series_has_the_sign_of_the_databases_order(tmp_path):
+    odd = read(edited(tmp_path, ODD, r"\g<1>1) 298.15 5000")).at(1000.0)
+    none = read(edited(tmp_path, ODD, r"\g<1>0) 298.15 0")).at(1000.0)
     c = torch.tensor([0.2], dtype=torch.float64)
     ratio = odd.atomic(c)[0, 1] / none.atomic(c)[0, 1]
     # 0.2·0.8·(x_Al − x_Ni)·5000 J/mol.
