@@ -62,9 +62,10 @@ class DatabasePhase:
 
         Raises:
             FileNotFoundError: there is no file.
-            ValueError: the database lacks the phase or an element, has other constituents than
-                elements and vacancies on it, or gives four equivalent sublattices parameters that
-                change when they are permuted.
+            ValueError: the database lacks the phase or an element, or has other constituents than
+                elements and vacancies on it; a sublattice is left empty, or each with one
+                constituent; four equivalent sublattices have parameters that change when they are
+                permuted.
         """
         database = open_database(path)
         name, elements = name.upper(), tuple(element.upper() for element in elements)
@@ -177,5 +178,10 @@ def _constituents(
         raise ValueError(
             f"`elements` must fill every sublattice of {name}; with {', '.join(elements)} nothing "
             f"is left of {', '.join(species[found.index(())])}."
+        )
+    if all(len(own) == 1 for own in found):
+        raise ValueError(
+            f"`elements` must leave {name} something to vary; with {', '.join(elements)} there is "
+            "one constituent on every sublattice."
         )
     return found

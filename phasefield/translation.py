@@ -36,7 +36,10 @@ def translated(expression: symengine.Basic, known: Mapping[str, sympy.Expr]) -> 
         return sympy.sympify(expression)
     operation = next((o for kind, o in OPERATIONS.items() if isinstance(expression, kind)), None)
     if operation is None:
-        raise ValueError(f"a model with {type(expression).__name__} cannot be translated.")
+        raise ValueError(
+            "`expression` must be made of sums, products, powers, logarithms and pieces; it holds "
+            f"{expression}."
+        )
     return operation(*(translated(each, known) for each in expression.args))
 
 
@@ -59,9 +62,9 @@ def _where(
         for part in rule.args:
             a = _where(part, a, b, known)
         return a
+    if not isinstance(rule, wrapper.StrictLessThan | wrapper.LessThan):
+        raise ValueError(f"`expression` must have pieces with rules of < and <=; one is {rule}.")
     low, high = (translated(each, known) for each in rule.args)
     if isinstance(rule, wrapper.StrictLessThan):
         return select(high - low, a, b)
-    if isinstance(rule, wrapper.LessThan):
-        return select(low - high, b, a)
-    raise ValueError(f"a model with the rule {rule} cannot be translated.")
+    return select(low - high, b, a)

@@ -187,6 +187,7 @@ def test_fields_outside_the_domain_are_refused_with_their_place():
         ("alni_dupin_2001.tdb", "FCC_A1", ("NI", "NI"), "different ones"),
         ("alni_dupin_2001.tdb", "FCC_A1", (), "different ones"),
         ("alni_dupin_2001.tdb", "AL3NI1", ("NI",), "fill every sublattice .* nothing is left"),
+        ("alni_dupin_2001.tdb", "AL3NI1", ("NI", "AL"), "must leave AL3NI1 something to vary"),
         ("alnifcc4sl.tdb", "FCC_L12", ("NI", "AL"), "50 are absent or differ"),
         ("al2o3_nd2o3_zro2.tdb", "FLUO", ("AL", "O"), r"elements and vacancies; FLUO holds AL\+3"),
     ],
