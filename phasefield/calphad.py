@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.polynomial import Polynomial
-from pycalphad import Database
 
 from idnn.checks import require_positive
-from idnn.free_energy import IdealMixing
-from idnn.order_parameters import FCC_L12
 from idnn.units import EV_PER_SITE_IN_J_PER_MOL
-from phasefield.database import Numbers, Parameters, read_parameters
+from phasefield.database import (
+    Numbers,
+    Parameters,
+    open_database,
+    read_parameters,
+    require_phase,
+)
 from phasefield.ordered_fcc import Interaction, Magnetism, OrderedFccEnergy
+from phasefield.redlich_kister import of_composition, redlich_kister, series
+from phasefield.sublattices import require_symmetric
 
 ORDERED = "FCC_L12"
 """Name of the ordering phase in the databases."""
@@ -67,19 +71,18 @@ class OrderedFcc:
             ValueError: the database lacks the phase or the elements, or has a parameter that the
                 four-sublattice form cannot hold.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"`path` must be a database; there is no file {path}.")
-        database = Database(str(path))
-        if ORDERED not in database.phases:
-            names = ", ".join(sorted(database.phases))
-            raise ValueError(f"`path` must hold the phase {ORDERED}; {path.name} holds {names}.")
-        disordered = database.phases[ORDERED].model_hints.get("disordered_phase", "none")
-        if disordered not in database.phases:
-            raise ValueError(
-                f"`path` must give {ORDERED} a disordered part (DIS_PART); it is {disordered}."
-            )
+        database = open_database(path)
+        require_phase(database, ORDERED, path)
         first, second = (name.upper() for name in elements)
         named = (first, second)
+        model = database.phases[ORDERED]
+        require_symmetric(database, ORDERED, [(*named, "VA")] * len(model.sublattices))
+        disordered = model.model_hints.get("disordered_phase", "none")
+        if disordered not in database.phases:
+            raise ValueError(
+                f"`path` must give {ORDERED} a disordered part (DIS_PART); it is {disordered}. "
+                "`DatabasePhase` takes any phase as it is."
+            )
         return cls(
             elements=named,
             solution=read_parameters(database, disordered, named, (1.0,), ("G", "TC", "BMAGN")),
@@ -93,8 +96,12 @@ class OrderedFcc:
                 f"{self.solution.phase} has none, or another."
             )
 
-    def at(self, temperature: float) -> OrderedFccEnergy:
-        """The free energy at a temperature (K).
+    def at(self, temperature: float, *, floor: float = 0.0) -> OrderedFccEnergy:
+        """The free energy at a temperature.
+
+        Args:
+            temperature: in K.
+            floor: site fraction below which ideal mixing is continued (see `OrderedFccEnergy`).
 
         Raises:
             ValueError: unless the temperature is positive and every parameter is known there;
@@ -109,16 +116,17 @@ class OrderedFcc:
             if key[0] != "G" and g_solution[key] != h_solution[key]:
                 raise ValueError(f"{self.solution.name(key)} must not depend on T; it does.")
         return OrderedFccEnergy(
-            ideal=IdealMixing(FCC_L12.q, temperature),
+            temperature=temperature,
             free=self._interaction(g_solution, g_ordering),
             heat=self._interaction(h_solution, h_ordering),
             magnetism=Magnetism(
                 temperature=temperature,
-                curie=self._of_composition(g_solution, "TC"),
-                moment=self._of_composition(g_solution, "BMAGN"),
+                curie=of_composition(g_solution, "TC", self.elements),
+                moment=of_composition(g_solution, "BMAGN", self.elements),
                 structure_factor=self.solution.hints["ihj_magnetic_structure_factor"],
                 antiferromagnetic_factor=self.solution.hints["ihj_magnetic_afm_factor"],
             ),
+            floor=floor,
         )
 
     @property
@@ -134,9 +142,10 @@ class OrderedFcc:
             sum((-1) ** (k - n) * math.comb(k, n) * members[n] for n in range(k + 1))
             for k in range(2, 5)
         ]
-        within = _redlich_kister(reciprocal)
+        within = redlich_kister(reciprocal)
         disordered = Polynomial([0, 0, *(math.comb(4, k + 2) * c for k, c in enumerate(symmetric))])
-        mean = _redlich_kister(self._series(solution, "G", self._pair)) - disordered - 4 * within
+        excess = redlich_kister(series(solution, "G", self._pair, self.elements))
+        mean = excess - disordered - 4 * within
         unit = EV_PER_SITE_IN_J_PER_MOL
         return Interaction(tuple(float(c / unit) for c in symmetric), within / unit, mean / unit)
 
@@ -147,15 +156,18 @@ class OrderedFcc:
         a(1 − a) times a polynomial of 2a − 1, whose coefficients are the database's.
         """
         first, second = self.elements
-        series = partial(self._series, ordering, "G")
         pair = self._pair
-        e0, e1, e3, e4 = (series(f"{a}:{b}")[0] for a in self.elements for b in self.elements)
-        reciprocal = series(f"{first}:{pair}") + series(f"*:{pair}")
-        triple = {b: series(f"{pair}:{b}") + series(f"{pair}:*") for b in self.elements}
+
+        def given(sites: str) -> np.ndarray:
+            return series(ordering, "G", sites, self.elements)
+
+        e0, e1, e3, e4 = (given(f"{a}:{b}")[0] for a in self.elements for b in self.elements)
+        reciprocal = given(f"{first}:{pair}") + given(f"*:{pair}")
+        triple = {b: given(f"{pair}:{b}") + given(f"{pair}:*") for b in self.elements}
         e2 = (triple[second][0] - 3 * reciprocal[0]) / 1.5 - e3 + e1 + e4
         members = [e0, e1, e2, e3, e4]
         self._require_equal(
-            f"{second}:{pair}", series(f"{second}:{pair}") + series(f"*:{pair}"), reciprocal
+            f"{second}:{pair}", given(f"{second}:{pair}") + given(f"*:{pair}"), reciprocal
         )
         for n, b in enumerate(self.elements):
             none, one, two, three = members[n : n + 4]
@@ -174,20 +186,3 @@ class OrderedFcc:
                 f"{self.ordering.name(('G', sites, k))} would be {expected[k]:.6g} J/mol; "
                 f"it is {given[k]:.6g}."
             )
-
-    def _series(self, numbers: Numbers, kind: str, sites: str) -> np.ndarray:
-        """Coefficients of (2y − 1)ᵏ; a database has (difference of its two constituents)ᵏ."""
-        orders = 2 + max((order for _, _, order in numbers), default=0)
-        sign = 1 if self.elements[1] < self.elements[0] else -1
-        return np.array([sign**k * numbers.get((kind, sites, k), 0.0) for k in range(orders)])
-
-    def _of_composition(self, solution: Numbers, kind: str) -> Polynomial:
-        """A property of the solution as a polynomial of the composition."""
-        first, second = (solution.get((kind, element, 0), 0.0) for element in self.elements)
-        ends = Polynomial([first, second - first])
-        return ends + _redlich_kister(self._series(solution, kind, self._pair))
-
-
-def _redlich_kister(series: np.ndarray) -> Polynomial:
-    """x(1 − x) Σ Lₖ (2x − 1)ᵏ in powers of x."""
-    return Polynomial([0, 1, -1]) * Polynomial(series)(Polynomial([-1, 2]))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from pycalphad import Database
 from pycalphad import variables as v
 from pycalphad.io.database import Phase
-from symengine import Basic, Piecewise
+from symengine import Basic, Piecewise, RealDouble
 
 Key = tuple[str, str, int]
 """A parameter's type, its constituents as a database writes them (`AL,NI:*`), and its order."""
 
 Numbers = Mapping[Key, float]
+
+PRESSURE = 101325.0
+"""Pa; of all free energies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +32,14 @@ class Parameters:
             Bohr magnetons. Interstitial sublattices, all vacant, are left out of the keys.
         functions: the database's functions of T by name.
         hints: what the database says about the model of the phase.
+        diffusing: element whose motion they are about; none for those of the energy.
     """
 
     phase: str
     expressions: Mapping[Key, Basic]
     functions: Mapping[str, Basic]
     hints: Mapping[str, Any]
+    diffusing: str = ""
 
     def at(self, temperature: float) -> tuple[Numbers, Numbers]:
         """The parameters g at a temperature, and their enthalpies g − T ∂g/∂T.
@@ -43,13 +49,7 @@ class Parameters:
         """
         free, heat = {}, {}
         for key, expression in self.expressions.items():
-            try:
-                g = _in_force(expression, temperature, self.functions)
-            except LookupError as error:
-                raise ValueError(
-                    f"`temperature` must be one for which the database defines {self.name(key)}; "
-                    f"at {temperature:g} K it does not: it is {error.args[0]}."
-                ) from error
+            g = _assessed(expression, temperature, self.functions, self.name(key))
             free[key] = float(g.xreplace({v.T: temperature}))
             heat[key] = free[key] - temperature * float(g.diff(v.T).xreplace({v.T: temperature}))
         return free, heat
@@ -57,7 +57,40 @@ class Parameters:
     def name(self, key: Key) -> str:
         """A parameter as a database writes it."""
         kind, sites, order = key
-        return f"{kind}({self.phase},{sites};{order})"
+        moving = f"&{self.diffusing}" if self.diffusing else ""
+        return f"{kind}({self.phase}{moving},{sites};{order})"
+
+
+def open_database(path: Path) -> Database:
+    """The database in a file that pycalphad reads.
+
+    Raises:
+        FileNotFoundError: there is no file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a database; there is no file {path}.")
+    return Database(str(path))
+
+
+def require_phase(database: Database, name: str, path: Path) -> None:
+    """Raise `ValueError` unless the database of that file holds the phase."""
+    if name not in database.phases:
+        names = ", ".join(sorted(database.phases))
+        raise ValueError(f"`path` must hold the phase {name}; {path.name} holds {names}.")
+
+
+def require_assessed(
+    database: Database, phase: str, constituents: set[str], temperature: float
+) -> None:
+    """Raise `ValueError` unless the phase's parameters between constituents are known at T (K)."""
+    functions = _functions(database)
+    for entry in database.search(lambda parameter: parameter["phase_name"] == phase):
+        array = [sorted(map(str, one)) for one in entry["constituent_array"]]
+        if not {name for one in array for name in one} <= {*constituents, "*"}:
+            continue
+        sites = ":".join(map(",".join, array))
+        name = f"{entry['parameter_type']}({phase},{sites};{entry['parameter_order']})"
+        _assessed(entry["parameter"], temperature, functions, name)
 
 
 def read_parameters(
@@ -66,6 +99,8 @@ def read_parameters(
     elements: tuple[str, str],
     ratios: tuple[float, ...],
     kinds: tuple[str, ...],
+    *,
+    diffusing: str = "",
 ) -> Parameters:
     """The parameters of a phase on its first sublattices, the others being vacant.
 
@@ -75,6 +110,7 @@ def read_parameters(
         elements: parameters with any other element are left aside.
         ratios: numbers of sites of the first sublattices, per atom.
         kinds: types of parameters the caller can use; L is read as G.
+        diffusing: element whose motion they are about; not given: none's.
 
     Raises:
         ValueError: the phase has other sublattices, lacks an element, or has a parameter that is
@@ -83,15 +119,16 @@ def read_parameters(
     """
     model = database.phases[phase]
     _require_sublattices(model, elements, ratios)
-    functions = {str(name): function for name, function in database.symbols.items()}
     expressions: dict[Key, Basic] = {}
-    found = Parameters(phase, expressions, functions, model.model_hints)
+    functions = _functions(database)
+    found = Parameters(phase, expressions, functions, model.model_hints, diffusing)
     held = _sites(elements, len(ratios))
     for entry in database.search(lambda parameter: parameter["phase_name"] == phase):
         array = [sorted(map(str, one)) for one in entry["constituent_array"]]
         own, others = array[: len(ratios)], array[len(ratios) :]
         foreign = {name for one in own for name in one} - {*elements, "*"}
-        if foreign or any(one not in (["VA"], ["*"]) for one in others):
+        moving = str(entry["diffusing_species"] or "")
+        if foreign or moving != diffusing or any(one not in (["VA"], ["*"]) for one in others):
             continue
         kind = "G" if entry["parameter_type"] == "L" else entry["parameter_type"]
         key = (kind, ":".join(map(",".join, own)), entry["parameter_order"])
@@ -133,8 +170,25 @@ def _sites(elements: tuple[str, str], count: int) -> set[str]:
     return found
 
 
+def _functions(database: Database) -> dict[str, Basic]:
+    return {str(name): function for name, function in database.symbols.items()}
+
+
+def _assessed(
+    expression: Basic, temperature: float, functions: Mapping[str, Basic], name: str
+) -> Basic:
+    """The expression in T alone that a parameter of that name is at a temperature."""
+    try:
+        return _in_force(expression, temperature, functions)
+    except LookupError as error:
+        raise ValueError(
+            f"`temperature` must be one for which the database defines {name}; "
+            f"at {temperature:g} K it does not: it is {error.args[0]}."
+        ) from error
+
+
 def _in_force(expression: Basic, temperature: float, functions: Mapping[str, Basic]) -> Basic:
-    """The expression in T alone that a parameter is at a temperature."""
+    """The expression in T alone that a parameter is at a temperature and `PRESSURE`."""
     if isinstance(expression, Piecewise):
         pieces = zip(expression.args[::2], expression.args[1::2], strict=True)
         # For all other temperatures pycalphad adds a piece that is zero, without a rule.
@@ -143,10 +197,9 @@ def _in_force(expression: Basic, temperature: float, functions: Mapping[str, Bas
         if not within:
             raise LookupError(f"known for {', '.join(str(rule) for _, rule in limited)}")
         expression = within[0]
-    names = expression.free_symbols - {v.T}
+    names = expression.free_symbols - {v.T, v.P}
     missing = [name for name in map(str, names) if name not in functions]
     if missing:
         raise LookupError(f"a function of {missing[0]}, which the database does not define")
-    return expression.xreplace(
-        {name: _in_force(functions[str(name)], temperature, functions) for name in names}
-    )
+    known = {name: _in_force(functions[str(name)], temperature, functions) for name in names}
+    return expression.xreplace(known | {v.P: RealDouble(PRESSURE)})

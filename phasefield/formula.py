@@ -8,6 +8,8 @@ from typing import Any
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
+from phasefield.piecewise import AtLeast, written_out
+
 OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -56,7 +58,7 @@ def _read(node: ast.expr, known: Mapping[str, Any]) -> sympy.Expr:
 
 def function(
     arguments: Sequence[sympy.Basic],
-    expressions: Sequence[sympy.Basic],
+    expressions: Sequence[sympy.Expr],
     library: Mapping[str, Callable],
 ) -> Callable[..., Sequence[Any]]:
     """All expressions as one Python function; what they share is calculated once.
@@ -64,9 +66,10 @@ def function(
     Args:
         arguments: symbols.
         expressions: of these symbols.
-        library: what `FUNCTIONS` are called in the code.
+        library: what `FUNCTIONS`, and `select`, `at_least`, `positive_log` and `xlogx` of
+            `phasefield.piecewise`, are in the code.
     """
-    floats = tuple(sympy.Float(e) if e.is_number else e for e in expressions)
+    floats = tuple(sympy.Float(e) if e.is_number else written_out(e) for e in expressions)
     printer = _Printer({"fully_qualified_modules": False})
     return sympy.lambdify(arguments, floats, modules=[dict(library)], printer=printer, cse=True)
 
@@ -82,6 +85,20 @@ class _Printer(PythonCodePrinter):
             product = _product(f"({self._print(base)})", abs(int(power)))
             return product if power > 0 else f"(1.0 / {product})"
         return f"({self._print(base)}) ** ({self._print(power)})"
+
+    def _print_log(self, expr: sympy.Expr) -> str:
+        (x,) = expr.args
+        name = "positive_log" if isinstance(x, AtLeast) else "log"
+        return f"{name}({self._print(x)})"
+
+    def _print_Select(self, expr: sympy.Expr) -> str:
+        return f"select({', '.join(map(self._print, expr.args))})"
+
+    def _print_AtLeast(self, expr: sympy.Expr) -> str:
+        return f"at_least({', '.join(map(self._print, expr.args))})"
+
+    def _print_XLogX(self, expr: sympy.Expr) -> str:
+        return f"xlogx({self._print(expr.args[0])})"
 
     def _print_Rational(self, expr: sympy.Rational) -> str:
         return repr(float(expr))

@@ -1,5 +1,6 @@
 """Passes over fields, compiled: entries `start` to `stop` of flat arrays, without the GIL."""
 
+import math
 from collections.abc import Callable
 from typing import no_type_check
 
@@ -97,6 +98,27 @@ def largest(x: np.ndarray, start: int, stop: int) -> float:
         most[0] = max(most[0], size)
         wrong[0] += size * x.dtype.type(0)
     return most.max() + wrong.sum()
+
+
+@compiled
+@no_type_check
+def select(d: float, a: float, b: float) -> float:
+    """The first where d > 0, the other elsewhere."""
+    return a if d > 0.0 else b
+
+
+@compiled
+@no_type_check
+def at_least(x: float, a: float) -> float:
+    """The larger; `a` where x is NaN."""
+    return x if x > a else a
+
+
+@compiled
+@no_type_check
+def xlogx(x: float) -> float:
+    """X ln x; 0 at 0, NaN below."""
+    return 0.0 if x == 0.0 else x * math.log(x)
 
 
 def sweep(point: Callable, fields: int) -> Callable[..., tuple[float, float]]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import torch
+import sympy
 from jaxtyping import Float
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
-from idnn.free_energy import IdealMixing
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV
+from phasefield.piecewise import at_least, mixing, select
+from phasefield.symbolic import SymbolicEnergy, Symbols, evaluated, field_symbols
+
+SUBLATTICES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Interaction:
-    """Σ_{k≥2} cₖ eₖ(y) + Σₛ w(yₛ) + d(x) of sublattice fractions y and their mean x.
+    """Σ_{k≥2} cₖ eₖ(y) + Σₛ w(yₛ) + d(x) of four sublattice fractions y and their mean x.
 
     eₖ is the elementary symmetric polynomial of degree k, so that a function which is linear in
     every yₛ and the same for all sublattices is Σₖ cₖ eₖ.
@@ -31,25 +37,21 @@ class Interaction:
     within: Polynomial
     mean: Polynomial
 
-    def __call__(self, y: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        total = _value(self.within, y).sum(-1) + _value(self.mean, y.mean(-1))
-        for c, e in zip(self.symmetric, _elementary(y)[2:], strict=False):
-            total = total + c * e
-        return total
-
-    def gradient(self, y: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """The derivative with respect to y.
-
-        ∂eₖ/∂yₛ is eₖ₋₁ of the other sublattices: eₖ without s = eₖ − yₛ (eₖ₋₁ without s).
-        """
-        through_mean = _value(self.mean.deriv(), y.mean(-1, keepdim=True)) / y.shape[-1]
-        total = _value(self.within.deriv(), y) + through_mean
-        without = torch.ones_like(y)
-        elementary = _elementary(y)
-        for c, e in zip(self.symmetric, elementary[1:], strict=False):
-            without = e[..., None] - y * without
-            total = total + c * without
-        return total
+    def value(self, x: sympy.Symbol, order: Sequence[sympy.Expr]) -> sympy.Expr:
+        """The polynomial of x and of e₂, e₃, e₄ of all yₛ − x, their e₁ being zero."""
+        names = sympy.symbols(f"e2:{SUBLATTICES + 1}")
+        within = self.within.coef.tolist()
+        elementary = _shifted_elementary(x, [sympy.S.One, sympy.S.Zero, *names])
+        powers = _shifted_powers(x, _powers(names, len(within)))
+        terms = [c * e for c, e in zip(self.symmetric, elementary[2:], strict=False)]
+        terms += [c * p for c, p in zip(within, powers, strict=True)]
+        terms += [c * x**k for k, c in enumerate(self.mean.coef.tolist())]
+        found = sympy.Poly(sympy.Add(*terms), *names)
+        return sympy.Add(*(
+            sympy.horner(coefficient, wrt=x)
+            * sympy.Mul(*(e**n for e, n in zip(order, exponents, strict=True)))
+            for exponents, coefficient in found.terms()
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,120 +75,123 @@ class Magnetism:
     structure_factor: float
     antiferromagnetic_factor: float
 
-    def __call__(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        beta, _ = self._folded(self.moment, x)
-        order, _ = self._order(self._folded(self.curie, x)[0] / self.temperature)
-        return self._kt * beta.log1p() * order
+    def value(self, x: sympy.Symbol) -> sympy.Expr:
+        """F of the composition."""
+        u = self._folded(self.curie, x) / self.temperature
+        return self._amplitude(x) * self._order(u)
 
-    def gradient(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """∂f/∂x."""
-        beta, beta_slope = self._folded(self.moment, x)
-        curie, curie_slope = self._folded(self.curie, x)
-        order, order_slope = self._order(curie / self.temperature)
-        from_curie = beta.log1p() * order_slope * curie_slope / self.temperature
-        return self._kt * (from_curie + order * beta_slope / (1 + beta))
-
-    def energy(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def energy(self, x: sympy.Symbol) -> sympy.Expr:
         """∂(βf)/∂β = −k_BT ln(1 + β) τ g′(τ), τ = T/T_C."""
-        beta, _ = self._folded(self.moment, x)
-        inverse_tau = self._folded(self.curie, x)[0] / self.temperature
-        return self._kt * beta.log1p() * inverse_tau * self._order(inverse_tau)[1]
+        u = self._folded(self.curie, x) / self.temperature
+        inverse_tau = sympy.Dummy("u", real=True)
+        slope = sympy.diff(self._order(inverse_tau), inverse_tau)
+        return self._amplitude(x) * u * slope.subs(inverse_tau, u)
 
-    @property
-    def _kt(self) -> float:
-        return BOLTZMANN_EV * self.temperature
+    def _amplitude(self, x: sympy.Symbol) -> sympy.Expr:
+        return BOLTZMANN_EV * self.temperature * sympy.log(1 + self._folded(self.moment, x))
 
-    def _folded(self, polynomial: Polynomial, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The polynomial and its slope, divided by the antiferromagnetic factor below zero."""
-        value, slope = _value(polynomial, x), _value(polynomial.deriv(), x)
-        factor = self.antiferromagnetic_factor
-        positive = value >= 0
-        return torch.where(positive, value, value / factor), torch.where(
-            positive, slope, slope / factor
-        )
+    def _folded(self, polynomial: Polynomial, x: sympy.Symbol) -> sympy.Expr:
+        """The polynomial, divided by the antiferromagnetic factor below zero."""
+        powers = [c * x**k for k, c in enumerate(polynomial.coef.tolist()) if c]
+        value = sympy.horner(sympy.Add(*powers), wrt=x)
+        return select(value, value, value / self.antiferromagnetic_factor)
 
-    def _order(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """g and ∂g/∂u at u = 1/τ, which unlike τ is finite where there is no magnetism."""
+    def _order(self, u: sympy.Expr) -> sympy.Expr:
+        """G at u = 1/τ, which unlike τ is finite where there is no magnetism."""
         p = self.structure_factor
         scale = 518 / 1125 + 11692 / 15975 * (1 / p - 1)
         linear, series = 79 / (140 * p), 474 / 497 * (1 / p - 1)
-
-        disordered = u.clamp_max(1)
-        u4, u10 = disordered**4, disordered**10
-        high = -disordered * u4 * (1 / 10 + u10 * (1 / 315 + u10 / 1500)) / scale
-        high_slope = -u4 * (1 / 2 + u10 * (1 / 21 + u10 / 60)) / scale
-
-        ordered = u.clamp_min(1)
+        disordered, ordered = -at_least(-u, sympy.Integer(-1)), at_least(u, sympy.Integer(1))
+        u5, u10 = disordered**5, disordered**10
+        high = -u5 * (sympy.Rational(1, 10) + u10 * (1 / sympy.Integer(315) + u10 / 1500)) / scale
         t3, t6 = ordered**-3, ordered**-6
-        low = 1 - (linear * ordered + series * t3 * (1 / 6 + t6 * (1 / 135 + t6 / 600))) / scale
-        tail = series * t3 / ordered * (1 / 2 + t6 * (1 / 15 + t6 / 40))
-        low_slope = -(linear - tail) / scale
-        return torch.where(u > 1, low, high), torch.where(u > 1, low_slope, high_slope)
+        low = series * t3 * (sympy.Rational(1, 6) + t6 * (1 / sympy.Integer(135) + t6 / 600))
+        return select(u - 1, 1 - (linear * ordered + low) / scale, high)
 
 
 @dataclass(frozen=True, eq=False)
-class OrderedFccEnergy:
+class OrderedFccEnergy(SymbolicEnergy):
     """f(η) of `idnn.order_parameters.FCC_L12` at one temperature, eV/site.
 
-    Zero at the pure fcc elements of the same temperature without magnetism. Defined where every
-    sublattice fraction lies in [0, 1], NaN elsewhere.
+    Zero at the pure fcc elements of the same temperature without magnetism. With `floor` = 0 it is
+    defined where every sublattice fraction lies in [0, 1], and NaN elsewhere.
 
     Attributes:
-        ideal: entropy of mixing on the four sublattices.
+        temperature: in K.
         free: free energy of interaction.
         heat: its enthalpy, ∂(β·)/∂β.
         magnetism: of the composition alone.
+        floor: site fraction below which, and above 1 − which, each y ln y is continued by its
+            second-order Taylor polynomial, as in `idnn.free_energy.IdealMixing`.
+
+    Raises:
+        ValueError: `floor` is not in [0, 0.5).
     """
 
-    ideal: IdealMixing
+    temperature: float
     free: Interaction
     heat: Interaction
     magnetism: Magnetism
+    floor: float = 0.0
 
-    @property
-    def temperature(self) -> float:
-        """In K."""
-        return self.ideal.temperature
+    def __post_init__(self) -> None:
+        _ = self.value
 
-    def __call__(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
-        y = FCC_L12.site_fractions(eta)
-        return self.ideal(eta) + self.free(y) + self.magnetism(eta[..., 0])
-
-    def gradient(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
-        """μ = ∂f/∂η, eV/site, in closed form; infinite where a sublattice is pure."""
-        by_site = self.free.gradient(FCC_L12.site_fractions(eta))
-        by_site = by_site + self.magnetism.gradient(eta[..., :1]) / eta.shape[-1]
-        return self.ideal.gradient(eta) + by_site @ torch.linalg.inv(FCC_L12.q).to(eta)
-
-    def hessian(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4 4"]:
-        """∂²f/∂η², eV/site, by differentiating the closed form of μ."""
-        with torch.enable_grad():
-            x = eta.detach().requires_grad_()
-            mu = self.gradient(x)
-            rows = [
-                torch.autograd.grad(mu[..., i].sum(), x, retain_graph=True)[0]
-                for i in range(x.shape[-1])
-            ]
-        return torch.stack(rows, dim=-2).detach()
+    def expression(self) -> tuple[Symbols, sympy.Expr]:
+        """Symbols of c, η₁, η₂, η₃, and f of them."""
+        symbols, kt = field_symbols(SUBLATTICES), BOLTZMANN_EV * self.temperature
+        fractions = [each for y in _fractions(symbols) for each in (y, 1 - y)]
+        ideal = kt / SUBLATTICES * mixing(fractions, self.floor)
+        c, order = symbols[0], _order(symbols)
+        return symbols, ideal + self.free.value(c, order) + self.magnetism.value(c)
 
     def energy(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
         """Enthalpy ∂(βf)/∂β relative to the same elements, eV/site."""
-        return self.heat(FCC_L12.site_fractions(eta)) + self.magnetism.energy(eta[..., 0])
+        (energy,) = evaluated((self._energy,), self.symbols, eta)
+        return energy
+
+    @cached_property
+    def _energy(self) -> sympy.Expr:
+        c = self.symbols[0]
+        return self.heat.value(c, _order(self.symbols)) + self.magnetism.energy(c)
 
 
-def _value(polynomial: Polynomial, x: Tensor) -> Tensor:
-    """By Horner's rule."""
-    *lower, highest = polynomial.coef.tolist()
-    total = torch.full_like(x, highest)
-    for coefficient in reversed(lower):
-        total = coefficient + x * total
-    return total
+def _fractions(symbols: Symbols) -> list[sympy.Expr]:
+    """Of the four sublattices."""
+    rows = FCC_L12.q_inverse.tolist()
+    return [sympy.Add(*(int(c) * u for c, u in zip(row, symbols, strict=True))) for row in rows]
 
 
-def _elementary(y: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch"]]:
-    """e₀ … e_d: the coefficients of Πₛ (1 + yₛ z)."""
-    found = [torch.ones_like(y[..., 0])]
-    for one in y.unbind(-1):
-        longer = zip(found[1:], found[:-1], strict=True)
-        found = [found[0], *(e + one * lower for e, lower in longer), one * found[-1]]
-    return found
+def _order(symbols: Symbols) -> list[sympy.Expr]:
+    """e₂, e₃, e₄ of the sublattices' fractions less their mean."""
+    found = [sympy.S.One] + [sympy.S.Zero] * SUBLATTICES
+    for y in _fractions(symbols):
+        v = y - symbols[0]
+        found = [found[0], *(a + v * b for a, b in zip(found[1:], found[:-1], strict=True))]
+    return [sympy.expand(e) for e in found[2:]]
+
+
+def _shifted_elementary(x: sympy.Symbol, e: Sequence[sympy.Expr]) -> list[sympy.Expr]:
+    """e₀ … of all x + v, given those of v."""
+    n = len(e) - 1
+    return [
+        sympy.Add(*(math.comb(n - j, k - j) * x ** (k - j) * e[j] for j in range(k + 1)))
+        for k in range(n + 1)
+    ]
+
+
+def _powers(e: Sequence[sympy.Expr], count: int) -> list[sympy.Expr]:
+    """Σ vᵏ, k < count, of four v whose e₁ = 0 (Newton's identities)."""
+    e2, e3, e4 = e
+    found = [sympy.Integer(SUBLATTICES), sympy.S.Zero, -2 * e2, 3 * e3]
+    for k in range(4, count):
+        found.append(-e2 * found[k - 2] + e3 * found[k - 3] - e4 * found[k - 4])
+    return found[:count]
+
+
+def _shifted_powers(x: sympy.Symbol, p: Sequence[sympy.Expr]) -> list[sympy.Expr]:
+    """Σ (x + v)ᵏ, given Σ vᵏ."""
+    return [
+        sympy.Add(*(math.comb(k, j) * x ** (k - j) * p[j] for j in range(k + 1)))
+        for k in range(len(p))
+    ]

@@ -12,7 +12,7 @@ from pycalphad import variables as v
 from references import MOLAR_GAS_CONSTANT, DupinNickelAluminium, sobol_states
 
 from idnn.equilibrium import tie_lines
-from idnn.free_energy import FreeEnergy, WithGradient, chemical_potential
+from idnn.free_energy import FreeEnergy, IdealMixing, WithGradient, chemical_potential
 from idnn.order_parameters import FCC_L12
 from idnn.units import BOLTZMANN_EV, EV_PER_SITE_IN_J_PER_MOL
 from phasefield.calphad import OrderedFcc, default_database
@@ -153,8 +153,9 @@ def test_its_hessian_is_the_slope_of_its_gradient(fcc, temperature):
 
 def test_the_pure_elements_have_none_but_magnetic_energy(fcc):
     pure = FCC_L12.order_parameters(torch.tensor([[0.0] * 4, [1.0] * 4], dtype=torch.float64))
-    assert fcc.at(1273.0).energy(pure)[1] == pytest.approx(0, abs=1e-15)
-    assert fcc.at(1273.0)(pure)[1] == pytest.approx(0, abs=1e-15)
+    # Rounding of terms of up to 5 eV.
+    assert fcc.at(1273.0).energy(pure)[1] == pytest.approx(0, abs=1e-14)
+    assert fcc.at(1273.0)(pure)[1] == pytest.approx(0, abs=1e-14)
     # Nickel: R T ln(1 + 0.52) g(800/633), g = −(τ⁻⁵/10 + τ⁻¹⁵/315 + τ⁻²⁵/1500)/A, A = 2.34246.
     tau = 800 / 633
     order = -(tau**-5 / 10 + tau**-15 / 315 + tau**-25 / 1500) / 2.342456517
@@ -247,7 +248,7 @@ def ends(f):
     return [float(line.left.eta[0]), float(line.right.eta[0])]
 
 
-@pytest.mark.parametrize("temperature", [600.0, 973.0, 1273.0, 1473.0])
+@pytest.mark.parametrize("temperature", ENDS)
 def test_its_tie_lines_are_pycalphads(fcc, temperature):
     # pycalphad's rounded R, 4e-6 of it, moves the ends by 1.2e-6.
     assert ends(fcc.at(temperature)) == pytest.approx(ENDS[temperature], abs=3e-6)
@@ -264,6 +265,41 @@ def test_its_tie_lines_are_those_pycalphad_finds_now(fcc, temperature):
     theirs = sorted(found.X.sel(component="AL").values.ravel()[:2].tolist())
     assert theirs == pytest.approx(ENDS[temperature], abs=1e-6)
     assert ends(fcc.at(temperature)) == pytest.approx(theirs, abs=3e-6)
+
+
+def test_a_phase_field_may_overshoot_with_a_floor_and_follow_the_compiled_pass(fcc):
+    f, exact = fcc.at(1000.0, floor=2e-3), fcc.at(1000.0)
+    inside = sobol_states(300, seed=11, margin=2.1e-3)
+    torch.testing.assert_close(f(inside), exact(inside), rtol=0, atol=1e-15)
+    eta = FCC_L12.order_parameters(1.06 * FCC_L12.site_fractions(inside) - 0.03)
+    value, mu = f.evaluate(eta)
+    ideal = IdealMixing(FCC_L12.q, 1000.0, 2e-3)(eta) - IdealMixing(FCC_L12.q, 1000.0)(eta)
+    within = ~ideal.isnan()
+    assert 100 < within.sum() < 300
+    torch.testing.assert_close(value[within], (exact(eta) + ideal)[within], rtol=0, atol=1e-14)
+    assert mu.isfinite().all()
+    torch.testing.assert_close(mu, chemical_potential(Plain(f), eta), rtol=0, atol=1e-12)
+    u = eta.T.contiguous().numpy()
+    total, size = f.kernel(u, np.zeros(4), 0, len(eta))
+    assert total == pytest.approx(float(value.sum()), rel=1e-12)
+    assert size == pytest.approx(float(value.abs().sum()), rel=1e-12)
+    # Rounding of y/floor, of up to 500 times k_BT = 86 meV.
+    np.testing.assert_allclose(u.T, mu, rtol=0, atol=1e-13)
+
+
+class Plain:
+    """The energy alone."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def __call__(self, eta):
+        return self.f(eta)
+
+
+def test_a_floor_outside_its_range_is_refused(fcc):
+    with pytest.raises(ValueError, match=r"`floor` must lie in \[0, 0.5\)"):
+        fcc.at(1000.0, floor=0.5)
 
 
 def test_it_is_a_free_energy_of_any_batch_device_and_precision(fcc):

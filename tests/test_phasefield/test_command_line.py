@@ -55,14 +55,23 @@ threshold = 0.1
 HEAVY = {
     "zarr": {"files"},
     "numba": {"kernels"},
-    "sympy": {"expression", "formula"},
+    "sympy": {
+        "expression",
+        "formula",
+        "ordered_fcc",
+        "phases",
+        "piecewise",
+        "symbolic",
+        "translation",
+    },
+    "symengine": {"database", "sublattices", "translation"},
     "xarray": {"files", "outputs", "plotting", "runs", "structure_plot"},
     "pydantic": {"settings"},
     "matplotlib": {"animation", "plotting", "structure_plot"},
     "PIL": {"animation"},
     "scipy": {"particles"},
     "tqdm": {"__main__"},
-    "pycalphad": {"calphad", "database"},
+    "pycalphad": {"database", "mobility", "phases", "sublattices"},
 }
 
 

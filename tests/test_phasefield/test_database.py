@@ -1,12 +1,15 @@
 """Databases without what the ordering fcc phase needs, or with more than it holds, are refused."""
 
 import re
+from itertools import permutations
 
 import pytest
 import torch
 from references import sobol_states
 
+from idnn.order_parameters import FCC_L12
 from phasefield.calphad import OrderedFcc, default_database
+from phasefield.phases import DatabasePhase
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,52 @@ def test_a_database_without_the_phase_is_refused():
     path = default_database().with_name("alzn_mey.tdb")
     with pytest.raises(ValueError, match=r"phase FCC_L12; alzn_mey\.tdb holds FCC_A1, HCP_A3"):
         OrderedFcc.from_database(path, ("AL", "ZN"))
+
+
+def test_four_sublattices_with_missing_permutations_are_refused_by_their_names():
+    path = default_database().with_name("alnifcc4sl.tdb")
+    with pytest.raises(ValueError, match="permutations") as refusal:
+        OrderedFcc.from_database(path, ("NI", "AL"))
+    message = str(refusal.value)
+    # 2 of the 6 end members of Al₂Ni₂, and 16 of the 32 places of AL,NI with three orders each.
+    assert "; 50 are absent or differ: G(FCC_L12,AL:NI:AL:NI:VA;0) is absent; " in message
+    assert "PHASE FCC_L12:F" in message
+
+
+PERMUTED = r"G(FCC_L12,AL:AL:AL:NI:VA;0) 1 0.55316*T + 0.75*GHSERAL# +"
+
+
+def test_four_sublattices_with_different_permutations_are_refused(tmp_path):
+    text = default_database().with_name("alnifcc4sl.tdb").read_text(encoding="utf-8")
+    assert PERMUTED in text
+    path = tmp_path / "edited.tdb"
+    path.write_text(text.replace(PERMUTED, PERMUTED.replace("0.55316", "0.6")), encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"; 53 are absent or differ: .*AL:AL:NI:AL.* differs from"
+    ):
+        OrderedFcc.from_database(path, ("NI", "AL"))
+
+
+def test_a_whole_set_of_permutations_is_read_as_it_is(tmp_path):
+    text = default_database().with_name("alnifcc4sl.tdb").read_text(encoding="utf-8")
+    pattern = r"PARAMETER ([GL])\(FCC_L12,([^;]*):VA;(\d)\)([^!]*!)"
+    once = {
+        (kind, tuple(sorted(sites.split(":"))), order): rest
+        for kind, sites, order, rest in re.findall(pattern, text)
+    }
+    whole = [
+        f"PARAMETER {kind}(FCC_L12,{':'.join(moved)}:VA;{order}){rest}"
+        for (kind, sites, order), rest in once.items()
+        for moved in set(permutations(sites))
+    ]
+    path = tmp_path / "whole.tdb"
+    path.write_text(re.sub(pattern, "", text) + "\n" + "\n".join(whole), encoding="utf-8")
+    f = DatabasePhase.from_database(path, "FCC_L12", ("NI", "AL")).at(1000.0)
+    y = FCC_L12.site_fractions(sobol_states(20, seed=9))
+    permuted = torch.stack([f(y[:, p]) for p in FCC_L12.group])
+    torch.testing.assert_close(permuted, f(y).expand_as(permuted), rtol=0, atol=1e-14)
+    with pytest.raises(ValueError, match="`DatabasePhase` takes any phase"):
+        OrderedFcc.from_database(path, ("NI", "AL"))
 
 
 def test_a_missing_database_is_named(tmp_path):

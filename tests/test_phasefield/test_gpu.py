@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from numpy.polynomial import Polynomial
 
 from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
@@ -12,6 +13,7 @@ from phasefield.grid import Grid
 from phasefield.integrators import INTEGRATORS
 from phasefield.models import GradientFlow, OrderField
 from phasefield.noise import Noise
+from phasefield.ordered_fcc import Interaction, Magnetism, OrderedFccEnergy
 from phasefield.solve import solve
 
 pytestmark = [
@@ -24,6 +26,16 @@ LANDAU = Expression(
     "40*(c - 0.125)**2 + 20*(0.3 - c)*(x**2 + y**2) - 3*x*y + 4*(x**4 + y**4) + log(2 + x)",
     ("c", "x", "y"),
 )
+
+INTERACTION = Interaction(
+    (0.27,), Polynomial([0.0, -0.05, 0.15, -0.1]), Polynomial([0.0, -1.2, -0.4, 1.6])
+)
+ORDERED_FCC = OrderedFccEnergy(
+    600.0, INTERACTION, INTERACTION,
+    Magnetism(600.0, Polynomial([633.0, -1745.0]), Polynomial([0.52, -0.52]), 0.28, -3.0),
+    floor=2e-3,
+)  # fmt: skip
+"""About as Ni–Al at 600 K, with all pieces of its magnetism."""
 
 
 def fields(names):
@@ -39,6 +51,7 @@ def start(grid, means):
 CASES = {
     "double well": (double_well(5.0, 0.3, 0.7, "c"), "c", [0.5]),
     "three fields": (LANDAU, "cxy", [0.2, 0.1, -0.1]),
+    "ordered fcc": (ORDERED_FCC, "cxyz", [0.16, 0.08, 0.08, 0.08]),
 }
 
 

@@ -1,5 +1,7 @@
 """Magnetic order has the entropy, the continuity and the signs of its model."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,27 @@ from numpy.polynomial import Polynomial
 
 from idnn.units import BOLTZMANN_EV
 from phasefield.ordered_fcc import Magnetism
+from phasefield.symbolic import SymbolicEnergy, evaluated, field_symbols
+
+
+@dataclass(frozen=True)
+class OfComposition(SymbolicEnergy):
+    """Magnetism as a free energy of one field."""
+
+    magnetism: Magnetism
+
+    def expression(self):
+        (x,) = field_symbols(1)
+        return (x,), self.magnetism.value(x)
+
+    def energy(self, x):
+        return evaluated((self.magnetism.energy(*self.symbols),), self.symbols, x)[0]
 
 
 def magnetism(temperature, curie, moment=0.52):
-    return Magnetism(temperature, Polynomial(curie), Polynomial([moment]), 0.28, -3.0)
+    return OfComposition(
+        Magnetism(temperature, Polynomial(curie), Polynomial([moment]), 0.28, -3.0)
+    )
 
 
 def test_magnetic_order_takes_all_of_the_moments_entropy_at_low_temperature():
@@ -31,7 +50,7 @@ def test_magnetic_order_sets_in_without_a_jump_of_free_energy_or_enthalpy():
 
 @pytest.mark.parametrize("temperature", [150.0, 250.0, 900.0])
 def test_a_negative_curie_temperature_is_minus_three_neel_temperatures(temperature):
-    x = torch.linspace(0, 1, 7, dtype=torch.float64).requires_grad_()
+    x = torch.linspace(0, 1, 7, dtype=torch.float64)[:, None].requires_grad_()
     ferro, antiferro = magnetism(temperature, [200, 50]), magnetism(temperature, [-600, -150])
     for one in ("__call__", "gradient", "energy"):
         expected = getattr(ferro, one)(x)
