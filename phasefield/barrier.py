@@ -55,8 +55,9 @@ class OrderingPath:
         return self.f(self.eta(c, q)) - self.tie_line.mu * c - self.tie_line.left.omega
 
     def lowest(self, q: Float[Tensor, " sample"]) -> Float[Tensor, " sample"]:
-        """The composition of lowest Δω, by bisection of ∂f/∂c, which rises with c."""
-        low, high = q * self.order, 1 - 3 * q * self.order
+        """The composition of lowest Δω from c to c′, by bisection of ∂f/∂c, which rises with c."""
+        left, right = self.tie_line.compositions
+        low, high = (q * self.order).clamp_min(left), torch.full_like(q, right)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             slope = chemical_potential(self.f, self.eta(middle, q))[:, 0]

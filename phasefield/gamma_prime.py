@@ -12,7 +12,7 @@ from torch import Tensor
 
 from idnn.checks import require_in_range, require_positive
 from idnn.equilibrium import TieLine, tie_lines
-from idnn.free_energy import FreeEnergy, hessian
+from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from idnn.order_parameters import FCC_L12
 from idnn.units import AVOGADRO, ELEMENTARY_CHARGE
 from phasefield.barrier import Barrier, OrderingPath
@@ -30,6 +30,9 @@ CELLS_ACROSS = 3
 
 SOUGHT = (0.02, 0.3)
 """Compositions between which the tie-line is sought."""
+
+AT_REST = 1e-4
+"""Largest slope of Δω in a phase, eV/site."""
 
 DISORDERED, ORDERED = "A1", "L1_2"
 
@@ -184,7 +187,8 @@ def gamma_prime(
 
     Raises:
         ValueError: the temperature is not that of f or lies outside what is known, the interface is
-            thinner than three cells, or f cannot have one of this energy and width.
+            thinner than three cells, f cannot have one of this energy and width, or its γ′ is held
+            by the walls of the domain.
         NoTieLine: γ and γ′ do not coexist.
     """
     if isinstance(f, AtTemperature) and abs(f.temperature - temperature) > 1e-6:
@@ -226,10 +230,12 @@ def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:
 
     Raises:
         NoTieLine: there is none.
+        ValueError: its γ′ is held by the walls of the domain.
     """
     found = tie_lines(f, FCC_L12, composition=SOUGHT)
     for line in found:
         if line.phases == (DISORDERED, ORDERED):
+            _require_free(f, line)
             return line
     others = ", ".join("–".join(line.phases) for line in found) or "none"
     raise NoTieLine(
@@ -237,6 +243,20 @@ def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:
         f"between compositions {SOUGHT[0]:g} and {SOUGHT[1]:g} (found: {others}); above the "
         "temperature of their coexistence, or with an energy badly learned, γ′ cannot form."
     )
+
+
+def _require_free(f: FreeEnergy, tie_line: TieLine) -> None:
+    """Raise where a wall holds a phase, beyond which fields would find a lower energy."""
+    with torch.no_grad():
+        slopes = chemical_potential(f, tie_line.right.eta)
+    slopes[0] -= tie_line.mu
+    if not bool((slopes.abs() < AT_REST).all()):
+        fraction = float(FCC_L12.site_fractions(tie_line.right.eta).min())
+        raise ValueError(
+            f"`f` must have its γ′ within the domain; the smallest site fraction of it is "
+            f"{fraction:.1g}, where f still falls by {float(slopes.abs().max()):.2g} eV/site per "
+            "unit of η: lower the floor of its ideal mixing below the site fractions of γ′."
+        )
 
 
 def _relaxed_curvature(f: FreeEnergy, tie_line: TieLine) -> float:

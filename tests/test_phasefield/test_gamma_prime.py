@@ -125,10 +125,10 @@ def test_gamma_wets_an_antiphase_boundary():
     u = solve(ni_al.model, u, [30 * unit], control=control_of(unit, tolerance=1e-3)).u
     order = u[1:].square().sum(0).sqrt() / (math.sqrt(3) * ni_al.order)
     assert order[18:22].min() < 0.25
-    assert u[2].max() == pytest.approx(ni_al.order, abs=2e-3)
-    assert u[2].min() == pytest.approx(-ni_al.order, abs=2e-3)
-    # The film still widens.
-    assert 3.99 < ni_al.excess_energy(u) / ni_al.interface.energy < 4.5
+    assert u[2].max() == pytest.approx(ni_al.order, rel=0.02)
+    assert u[2].min() == pytest.approx(-ni_al.order, rel=0.02)
+    # The film still widens; with a direct boundary it would be 14.
+    assert 3.99 < ni_al.excess_energy(u) / ni_al.interface.energy < 6
 
 
 @pytest.mark.parametrize("temperature", [1073, 1273])
@@ -162,7 +162,7 @@ def test_a_small_wave_in_gamma_decays_with_the_interdiffusion_coefficient_in_sec
 def gibbs_thomson_shift(dimensions, cells, temperature=1273):
     """Composition of γ at a ball at rest, above that of the tie-line, and the ball's radius (m)."""
     ni_al = alloy(temperature, (cells,) * dimensions, 0.5e-9)
-    radius = 0.6 * cells * 0.5e-9
+    radius = 0.6 * cells * 0.5e-9  # at the start
     mean = ni_al.compositions[0] + ni_al.gibbs_thomson(radius) * (dimensions - 1) / 2
     ball = Precipitate((0.0,) * dimensions, radius, 3)
     u = at_rest(ni_al, in_matrix(ni_al, [ball], matrix=mean), tolerance=1e-5, steady=1e-6)
@@ -179,10 +179,14 @@ def gibbs_thomson_shift(dimensions, cells, temperature=1273):
 @pytest.mark.slow
 @pytest.mark.parametrize(("dimensions", "cells"), [(2, 20), (3, 16)])
 def test_matrix_at_a_ball_is_richer_by_gibbs_and_thomson(dimensions, cells):
-    """2σVm/(r(c′ − c)f″) of a sphere, half of it for a cylinder."""
+    """2σVm/(r(c′ − c)f″) of a sphere, half of it for a cylinder.
+
+    To first order: at 3.5 widths, the radius of the sphere here, the second adds 7 %; to the
+    cylinder of four widths 0.2 %.
+    """
     ni_al, shift, radius = gibbs_thomson_shift(dimensions, cells)
     expected = ni_al.gibbs_thomson(radius) * (dimensions - 1) / 2
-    assert shift == pytest.approx(expected, rel=0.02)
+    assert shift == pytest.approx(expected, rel={2: 0.01, 3: 0.1}[dimensions])
 
 
 def test_energies_are_reported_in_joules():
@@ -225,6 +229,12 @@ def test_temperatures_that_differ_or_are_not_known_are_refused():
 def test_an_energy_without_a_tie_line_is_refused():
     with pytest.raises(NoTieLine, match="no stable common tangent of A1 and L1_2 at 1073 K"):
         gamma_prime(dupin(1073).ideal, NI_AL, 1073.0, box((16,), 0.5e-9))
+
+
+def test_an_energy_whose_floor_lies_above_the_site_fractions_of_gamma_prime_is_refused():
+    """At 823 K they are 5·10⁻⁵."""
+    with pytest.raises(ValueError, match="lower the floor"):
+        gamma_prime(dupin(823), NI_AL, 823.0, box((16,), 0.5e-9))
 
 
 def test_a_composition_off_the_tie_line_has_no_lever_rule():
