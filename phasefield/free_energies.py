@@ -1,6 +1,7 @@
 """Learned free energies, and where a free energy is defined."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.checkpoint import load, read_header
-from idnn.free_energy import FreeEnergy
+from idnn.free_energy import FreeEnergy, chemical_potential, hessian, value_and_potential
 from idnn.order_parameters import System
 from phasefield.team import ALONE, Team
 from phasefield.whereabouts import cell_of_largest
@@ -95,3 +96,32 @@ def load_energy(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         data_hash=header["data_hash"],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The sum of free energies of the same fields, eV/site, with the derivatives of its parts."""
+
+    parts: tuple[FreeEnergy, ...]
+
+    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        return _added([part(eta) for part in self.parts])
+
+    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        return _added([chemical_potential(part, eta) for part in self.parts])
+
+    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
+        return _added([hessian(part, eta) for part in self.parts])
+
+    def evaluate(
+        self, eta: Float[Tensor, "sample d"]
+    ) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]:
+        values, slopes = zip(*[value_and_potential(part, eta) for part in self.parts], strict=True)
+        return _added(values), _added(slopes)
+
+
+def _added(terms: Sequence[Tensor]) -> Tensor:
+    first, *others = terms
+    for term in others:
+        first = first + term
+    return first

@@ -62,9 +62,13 @@ def noisy(
 
 
 def with_nuclei(
-    grid: Grid, u: Float[Tensor, "field *space"], nuclei: Sequence[Nucleus]
+    grid: Grid,
+    u: Float[Tensor, "field *space"],
+    nuclei: Sequence[Nucleus],
+    *,
+    keep_mean: bool = True,
 ) -> Float[Tensor, "field *space"]:
-    """`u` with `nuclei` laid over it; field 0 outside them is shifted to keep its mean."""
+    """`u` with `nuclei` laid over it; field 0 outside them is shifted if its mean is to be kept."""
     if not nuclei:
         return u
     mean = grid.mean(u[0])
@@ -79,6 +83,8 @@ def with_nuclei(
         values = torch.tensor(nucleus.values, dtype=u.dtype, device=u.device)
         u += weight * (values.reshape(-1, *[1] * len(grid.shape)) - u)
         inside = torch.maximum(inside, weight)
+    if not keep_mean:
+        return u
     outside = 1 - inside
     u[0] += (mean - grid.mean(u[0])) / grid.mean(outside) * outside
     return u
