@@ -158,7 +158,7 @@ def accurate(cells: int = 1024) -> dict[str, Any]:
             "evaluations": end.state.evaluations,
             "cell_evaluations_per_s": cells**2 * end.state.evaluations / end.wall_s,
         }  # fmt: skip
-        found[name]["error"] = end.energy.total / found["fine"]["F"] - 1
+        found[name]["error"] = end.state.energy.total / found["fine"]["F"] - 1
         print(name, json.dumps(found[name]), flush=True)
     return found
 
