@@ -94,7 +94,7 @@ class DatabasePhase:
         require_positive("temperature", temperature)
         present = {one for own in self.sublattices for one in own}
         hints = self.database.phases[self.name].model_hints
-        for phase in {self.name, hints.get("disordered_phase", self.name)}:
+        for phase in dict.fromkeys((hints.get("disordered_phase", self.name), self.name)):
             require_assessed(self.database, phase, present, temperature)
         model = _ModelWithoutMixing(self.database, sorted(present), self.name)
         symbols = field_symbols(len(self.fields))
