@@ -54,7 +54,7 @@ def order(errors: list[list[float]]) -> float:
 
 def main() -> None:
     """Print, draw, and print the summary."""
-    one, walls, two, seven = (read(case) for case in ("1a", "1b", "2a", "7"))
+    one, walls, two, four, seven = (read(case) for case in ("1a", "1b", "2a", "4", "7"))
     fine = dict(zip(two["2a 256"]["time"], two["2a 256"]["F"], strict=True))
     coarse = dict(zip(two["2a 128"]["time"], two["2a 128"]["F"], strict=True))
     own = dict(zip(one["1a 200"]["time"], one["1a 200"]["F"], strict=True))
@@ -71,9 +71,10 @@ def main() -> None:
         "2a_two_finer_grids": largest(two["2a 200"], fine, (1, 500)),
         "2a_rests": any(c["rests"] for c in two.values()),
         "2a_end": abs(two["2a 128"]["F"][-1] / MOOSE_END - 1),
+        **{f"{name}_reach": c["reach"] for name, c in four.items()},
         **{f"7_order_{name}": order(e) for name, e in seven.items() if name not in ("space",)},
     }
-    for name, curve in (one | walls | two).items():
+    for name, curve in (one | walls | two | four).items():
         print(name)
         for t, f in zip(curve["time"], curve["F"], strict=True):
             print(f"  t = {t:<8g} F = {f:.4f}")

@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 RUNS = Path(__file__).parents[2] / "runs/pfhub"
 TIMES = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 1e5, 7.75e5]
 CONTROL = StepControl(tolerance=1e-4, steady=1e-8)
-ELASTIC = StepControl(tolerance=1e-4, steady=1e-7)
+ELASTIC = StepControl(tolerance=1e-4, steady=1e-6)
 
 STARTS: dict[str, Callable[[], Any]] = {
     "1a 128": lambda: spinodal(square(128)),
