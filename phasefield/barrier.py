@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
+import sympy
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
+from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
 from idnn.equilibrium import TieLine
 from idnn.free_energy import FreeEnergy, chemical_potential
+from phasefield.piecewise import at_least
+from phasefield.symbolic import SymbolicEnergy, field_symbols
 
 POINTS = 257
 """Of a path between the phases, at equal distances in q."""
@@ -21,8 +24,14 @@ BISECTIONS = 50
 SHARE = 0.25
 """Of the divided barrier that stays proportional to that of f, so that its top is not flat."""
 
-SMALLEST = 1e-8
-"""q that stands for zero where a vanishing product is divided by it."""
+DEGREE = 16
+"""Of p, a polynomial of q."""
+
+LARGEST_MISS = 1e-4
+"""Of w by that polynomial, of its height."""
+
+SMALLEST = 1e-12
+"""Added to q², that ∂q/∂η stays finite at η = 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,55 +82,41 @@ class Barrier:
     Attributes:
         order: h = |ηᵢ| of γ′.
         height: the largest w, eV/site.
-        pieces: cubic polynomials of q in equal parts of [0, 1] that make p, highest power first,
-            eV/site; beyond, where no interface leads, p keeps its last value.
+        coefficients: of p in powers of q, eV/site; beyond 1, where no interface leads, p keeps its
+            last value.
     """
 
     order: float
     height: float
-    pieces: Float[Tensor, "power part"]
+    coefficients: tuple[float, ...]
 
     @classmethod
     def along(cls, path: OrderingPath) -> Barrier:
-        """That of a path, where c follows q at the lowest Δω."""
+        """That of a path, where c follows q at the lowest Δω.
+
+        Raises:
+            ValueError: Δω along it is no smooth function of q.
+        """
         q = torch.linspace(0, 1, POINTS, dtype=torch.float64)
         w = path.excess(path.lowest(q), q)
         inner = slice(2, -2)  # at both ends w and what divides it vanish
-        p = CubicSpline(q[inner].numpy(), (w / (q * (1 - q**2)) ** 2)[inner].numpy())
-        pieces = torch.from_numpy(CubicSpline(q.numpy(), p(q.numpy())).c.copy())
-        return cls(path.order, float(w.max()), pieces)
+        x, known = q[inner].numpy(), w[inner].numpy()
+        p = Chebyshev.fit(x, known / (x * (1 - x**2)) ** 2, DEGREE, domain=(0, 1))
+        off = np.abs((x * (1 - x**2)) ** 2 * p(x) - known).max() / float(w.max())
+        if off > LARGEST_MISS:
+            raise ValueError(
+                f"`f` must be smooth between γ and γ′; a polynomial of degree {DEGREE} in |η| "
+                f"misses its barrier by {off:.1g} of its height."
+            )
+        return cls(path.order, float(w.max()), tuple(p.convert(kind=Polynomial).coef.tolist()))
 
     def divided(self, divisor: float) -> BarrierTerm:
         """The term by which the height becomes 1/`divisor` of what it was."""
         return BarrierTerm(self, divisor)
 
-    def p(
-        self, q: Float[Tensor, "*batch"]
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """p, ∂p/∂q and ∂²p/∂q²."""
-        pieces = self._pieces_like(q)
-        parts = pieces.shape[1]
-        part = (q * parts).long().clamp_max(parts - 1)
-        x = q.clamp_max(1) - part / parts
-        a, b, c, d = pieces[:, part].unbind(0)
-        inside = (q <= 1).to(q.dtype)
-        slope, bend = (3 * a * x + 2 * b) * x + c, 6 * a * x + 2 * b
-        return ((a * x + b) * x + c) * x + d, slope * inside, bend * inside
-
-    def _pieces_like(self, q: Tensor) -> Tensor:
-        """Kept: a copy to a GPU at every call would wait for it."""
-        key = q.device, q.dtype
-        if key not in self._copies:
-            self._copies[key] = self.pieces.to(q)
-        return self._copies[key]
-
-    @cached_property
-    def _copies(self) -> dict[tuple[torch.device, torch.dtype], Tensor]:
-        return {}
-
 
 @dataclass(frozen=True, eq=False)
-class BarrierTerm:
+class BarrierTerm(SymbolicEnergy):
     """B = Φ(w) − w of η (eV/site), by which the lowest Δω = w between γ and γ′ becomes Φ(w).
 
     Φ = w[ε + (1 − ε)/(1 + aw)], with a such that the height is divided by `divisor` and ε a share
@@ -139,63 +134,14 @@ class BarrierTerm:
     barrier: Barrier
     divisor: float
 
-    def __call__(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
-        s, q = self._order(eta)
-        w = s * (1 - s) ** 2 * self.barrier.p(q)[0]
-        return -self._bent * self._a * w**2 / (1 + self._a * w)
-
-    def gradient(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
-        return self.evaluate(eta)[1]
-
-    def evaluate(
-        self, eta: Float[Tensor, "*batch 4"]
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 4"]]:
-        s, q = self._order(eta)
-        p, p_q, _ = self.barrier.p(q)
-        rest = 1 - s
-        w, w_s = s * rest**2 * p, rest * ((1 - 3 * s) * p + rest * q * p_q / 2)
-        share = 1 / (1 + self._a * w)
-        slope = self._bent * (share**2 - 1) * w_s * (2 / self._scale)
-        return -self._bent * self._a * w**2 * share, _of_order(eta, slope[..., None] * eta)
-
-    def hessian(self, eta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4 4"]:
-        s, q = self._order(eta)
-        p, p_q, p_qq = self.barrier.p(q)
-        rest, divided = 1 - s, q.clamp_min(SMALLEST)
-        w, w_s = s * rest**2 * p, rest * ((1 - 3 * s) * p + rest * q * p_q / 2)
-        by_slope = (3 - 7 * s) / (4 * divided) - q
-        w_ss = (6 * s - 4) * p + rest * (by_slope * p_q + rest * p_qq / 4)
-        share = 1 / (1 + self._a * w)
-        b_s = self._bent * (share**2 - 1) * w_s
-        b_ss = self._bent * ((share**2 - 1) * w_ss - 2 * self._a * share**3 * w_s**2)
-        order = _of_order(eta, eta)
-        diagonal = torch.diag(eta.new_tensor([0, 1, 1, 1]))
-        outer = order[..., :, None] * order[..., None, :]
-        return b_ss[..., None, None] * outer * (2 / self._scale) ** 2 + b_s[
-            ..., None, None
-        ] * diagonal * (2 / self._scale)
-
-    @property
-    def _scale(self) -> float:
-        return 3 * self.barrier.order**2
-
-    @property
-    def _bent(self) -> float:
-        """1 − ε."""
-        return 1 - SHARE * min(1.0, 1 / self.divisor)
-
-    @property
-    def _a(self) -> float:
-        """A of Φ(height) = height/divisor, 1/eV."""
-        straight = 1 - self._bent
-        return (self._bent / (1 / self.divisor - straight) - 1) / self.barrier.height
-
-    def _order(self, eta: Tensor) -> tuple[Tensor, Tensor]:
-        """S and q = √s."""
-        s = eta[..., 1:].square().sum(-1) / self._scale
-        return s, s.sqrt()
-
-
-def _of_order(eta: Tensor, values: Tensor) -> Tensor:
-    """Zero for the composition."""
-    return torch.cat([torch.zeros_like(eta[..., :1]), values[..., 1:]], -1)
+    def expression(self) -> tuple[tuple[sympy.Symbol, ...], sympy.Expr]:
+        symbols = field_symbols(4)
+        s = sum(eta**2 for eta in symbols[1:]) / sympy.Float(3 * self.barrier.order**2)
+        q = sympy.sqrt(SMALLEST + -at_least(-s, sympy.Integer(-1)))
+        p: sympy.Expr = sympy.Integer(0)
+        for coefficient in reversed(self.barrier.coefficients):
+            p = p * q + sympy.Float(coefficient)
+        bent = 1 - SHARE * min(1.0, 1 / self.divisor)
+        a = (bent / (1 / self.divisor - (1 - bent)) - 1) / self.barrier.height
+        w = s * (1 - s) ** 2 * p
+        return symbols, -sympy.Float(bent * a) * w**2 / (1 + sympy.Float(a) * w)

@@ -1,11 +1,13 @@
 """Learned free energies, and where a free energy is defined."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,6 +16,7 @@ from idnn.checkpoint import load, read_header
 from idnn.free_energy import FreeEnergy, chemical_potential, hessian, value_and_potential
 from idnn.order_parameters import System
 from phasefield.team import ALONE, Team
+from phasefield.terms import Compiled
 from phasefield.whereabouts import cell_of_largest
 
 
@@ -118,6 +121,29 @@ class Sum:
     ) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]:
         values, slopes = zip(*[value_and_potential(part, eta) for part in self.parts], strict=True)
         return _added(values), _added(slopes)
+
+    @cached_property
+    def kernel(self) -> Callable[..., tuple[float, float]] | None:
+        """Compiled pass as of `SymbolicEnergy.kernel`; None unless every part has one.
+
+        Σ|f| is that of the parts, which is no less.
+        """
+        kernels = [part.kernel if isinstance(part, Compiled) else None for part in self.parts]
+        first, *others = kernels
+        if first is None or any(kernel is None for kernel in others):
+            return None
+
+        def pass_over(u: np.ndarray, s: np.ndarray, start: int, stop: int) -> tuple[float, float]:
+            copies = [u[:, start:stop].copy() for _ in others]
+            sums = [first(u, s, start, stop)]
+            for kernel, copy in zip(others, copies, strict=True):
+                assert kernel is not None
+                sums.append(kernel(copy, np.zeros_like(s), 0, stop - start))
+                u[:, start:stop] += copy
+            values, sizes = zip(*sums, strict=True)
+            return sum(values), sum(sizes)
+
+        return pass_over
 
 
 def _added(terms: Sequence[Tensor]) -> Tensor:
