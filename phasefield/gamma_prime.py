@@ -183,7 +183,7 @@ def gamma_prime(
         temperature: K.
         grid: see `box` for one in m.
         dealias: see `GradientFlow`. On the cells alone (1) the grid holds an interface of three
-            cells back with up to 60 J/mol, of four with 15; with 1.5 with 8 and 2.
+            cells back with tens of J/mol, as the curvature of a ball of 30 nm does.
 
     Raises:
         ValueError: the temperature is not that of f or lies outside what is known, the interface is

@@ -29,7 +29,10 @@ def tracer(temperature, c, solvent, solute, mixed):
 
 @pytest.mark.parametrize("temperature", GAMMA)
 def test_interdiffusion_is_that_of_the_mobilities_of_engstrom_and_agren(temperature):
-    """D̃ = [(1 − c) D*_Al + c D*_Ni] c(1 − c)G″/RT (Darken), from the parameters MQ of 1996."""
+    """D̃ = [(1 − c) D*_Al + c D*_Ni] c(1 − c)G″/RT (Darken), from the parameters MQ of 1996.
+
+    The table has two digits.
+    """
     c, curvature = GAMMA[temperature]
     rt = GAS_CONSTANT * temperature
     al = tracer(
@@ -41,7 +44,7 @@ def test_interdiffusion_is_that_of_the_mobilities_of_engstrom_and_agren(temperat
         -113000 + 65.5 * temperature,
     )  # fmt: skip
     expected = ((1 - c) * al + c * ni) * c * (1 - c) * curvature / rt
-    assert NI_AL.diffusivity.at(temperature) == pytest.approx(expected, rel=0.02)
+    assert NI_AL.diffusivity.at(temperature) == pytest.approx(expected, rel=0.03, abs=0)
 
 
 def test_between_temperatures_numbers_are_interpolated():
