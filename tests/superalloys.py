@@ -1,6 +1,5 @@
 """γ/γ′ models of Dupin's Ni–Al free energy, and how they come to rest."""
 
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -17,8 +16,7 @@ from phasefield.solve import solve
 def dupin(temperature):
     """With a floor, as fields overshoot; no phase at 1073 K or above comes near it."""
     database = OrderedFcc.from_database(default_database(), ("NI", "AL"))
-    f = database.at(float(temperature))
-    return replace(f, ideal=replace(f.ideal, floor=1e-3))
+    return database.at(float(temperature), floor=1e-3)
 
 
 def alloy(temperature, shape, spacing, *, walls=True, constants=NI_AL, **options):

@@ -17,7 +17,7 @@ from superalloys import (
 )
 
 from idnn.equilibrium import tie_lines
-from idnn.free_energy import chemical_potential, hessian
+from idnn.free_energy import IdealMixing, chemical_potential, hessian
 from idnn.order_parameters import FCC_L12
 from idnn.units import EV_PER_SITE_IN_J_PER_MOL
 from idnn.wells import wells
@@ -228,7 +228,7 @@ def test_temperatures_that_differ_or_are_not_known_are_refused():
 
 def test_an_energy_without_a_tie_line_is_refused():
     with pytest.raises(NoTieLine, match="no stable common tangent of A1 and L1_2 at 1073 K"):
-        gamma_prime(dupin(1073).ideal, NI_AL, 1073.0, box((16,), 0.5e-9))
+        gamma_prime(IdealMixing(FCC_L12.q, 1073.0, 1e-3), NI_AL, 1073.0, box((16,), 0.5e-9))
 
 
 def test_an_energy_whose_floor_lies_above_the_site_fractions_of_gamma_prime_is_refused():
