@@ -164,6 +164,7 @@ def gamma_prime(
     grid: Grid,
     *,
     dealias: float = 1.5,
+    order_length: float | None = None,
 ) -> GammaPrime:
     """The equations of γ′ in γ, ready for `solve`, with times in s.
 
@@ -172,7 +173,10 @@ def gamma_prime(
     and width (`flat_interface.fitted`). M = D̃/(∂²f/∂c²), η relaxed, at the γ end of the tie-line,
     for both phases. A hop of an atom between neighbours relaxes order as it moves solute: in fcc
     the rate Σ(1 − cos k·r) of Khachaturyan's kinetics (doi:10.1016/0079-6425(78)90003-1) is a²k²
-    for small k and 16 at (100), so that L = 16 M/a² with a³ = 4Ω.
+    for small k and 16 at (100), so that L = 16 M/a² with a³ = 4Ω. Order then follows composition
+    within 10⁻⁵ of the time in which solute crosses an interface. An `order_length` ℓ, say that
+    width, makes L = M/ℓ² and steps hundreds of times longer; what diffusion controls hardly changes
+    as long as ℓ is small beside the particles.
 
     A supersaturation is a few 10⁻⁴ of composition: take a `tolerance` of 10⁻⁵.
 
@@ -182,6 +186,7 @@ def gamma_prime(
         constants: interface, diffusion and volume.
         temperature: K.
         grid: see `box` for one in m.
+        order_length: ℓ, m; not given: a/4.
         dealias: see `GradientFlow`. On the cells alone (1) the grid holds an interface of three
             cells back with tens of J/mol, as the curvature of a ball of 30 nm does.
 
@@ -211,7 +216,10 @@ def gamma_prime(
     barrier = Barrier.along(path)
     interface = fitted(path, barrier, energy=energy, width=width, site_volume=site_volume)
     mobility = diffusivity / NANOMETRE**2 / _relaxed_curvature(f, tie_line)
-    ordering = 16 * mobility / (4 * site_volume) ** (2 / 3)
+    if order_length is not None:
+        require_positive("order_length", order_length)
+    hop = (4 * site_volume) ** (1 / 3) / 4
+    ordering = mobility / (hop if order_length is None else order_length / NANOMETRE) ** 2
     model = GradientFlow(
         grid,
         Sum((f, barrier.divided(interface.divisor))),
