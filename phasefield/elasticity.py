@@ -65,8 +65,8 @@ class HomogeneousElasticity:
     """One stiffness everywhere: equilibrium in closed form, mode by mode.
 
     w = ½ Σₖ Bₚₚ′(n) θ̂ₚ* θ̂ₚ′ + ½(ε̄ − ε̄⁰)·C(ε̄ − ε̄⁰) − σ̄·ε̄, n = k/|k|, and
-    Bₚₚ′(n) = Eₚ·CEₚ′ − (nCEₚ)·(nCn)⁻¹(nCEₚ′) (Khachaturyan 1967; Wang, Chen & Khachaturyan 1993,
-    doi:10.1016/0956-7151(93)90086-7). Energies are those of the unit of C times nm³.
+    Bₚₚ′(n) = Eₚ·CEₚ′ − (nCEₚ)·(nCn)⁻¹(nCEₚ′) (Khachaturyan 1983, Theory of
+    Structural Transformations in Solids, ch. 8). Energies are those of the unit of C times nm³.
 
     Attributes:
         grid: the cells, periodic.
@@ -91,8 +91,8 @@ class HomogeneousElasticity:
         require_stable("stiffness", self.stiffness)
         check_mean(self.mean_strain, self.mean_stress)
 
-    repeats = True
-    """Whether every response is the same sequence of operations."""
+    repeats = False
+    """Whether steps may be recorded as CUDA graphs, which no GPU has tried yet."""
 
     symmetric = True
     """Whether there is a tangent."""
@@ -322,7 +322,7 @@ def shares(terms: Sequence[FreeEnergy], u: Tensor) -> list[Share]:
 def _share(theta: FreeEnergy, u: Tensor) -> Share:
     cells, ids = u.flatten(1), range(len(u))
     if isinstance(theta, Polynomial) and theta.degree == 1:
-        origin = u.new_zeros(1, len(u))
+        origin = torch.zeros(1, len(u), dtype=torch.float64)  # no GPU need be waited for
         start, slope = value_and_potential(theta, origin)
         slopes = slope[0].tolist()
         total = sum((a * cells[i] for i, a in enumerate(slopes) if a), float(start[0]))

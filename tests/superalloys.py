@@ -1,5 +1,6 @@
 """γ/γ′ models of Dupin's Ni–Al free energy, and how they come to rest."""
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -22,7 +23,15 @@ def dupin(temperature):
 def alloy(temperature, shape, spacing, *, walls=True, constants=NI_AL, **options):
     boundaries = (("no-flux" if walls else "periodic"),) * len(shape)
     grid = box(shape, spacing, boundaries=boundaries)
-    return gamma_prime(dupin(temperature), constants, float(temperature), grid, **options)
+    found = _assembled(temperature, spacing, constants, tuple(options.items()))
+    return replace(found, model=replace(found.model, grid=grid))
+
+
+@cache
+def _assembled(temperature, spacing, constants, options):
+    """Once, for its energy is compiled."""
+    bar = box((16,), spacing)
+    return gamma_prime(dupin(temperature), constants, float(temperature), bar, **dict(options))
 
 
 def diffusion_time(ni_al, length):

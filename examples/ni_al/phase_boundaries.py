@@ -54,20 +54,17 @@ def main() -> None:
     found = json.loads((HERE / "reference" / "dft.json").read_text())["boundaries"]
     first_t = np.array([float(t) for t in found])
     first = np.array([[b["x_gamma"][0], b["x_gamma_prime"][0]] for b in found.values()])
-    grid = np.linspace(600, 1600, 21)
-    calphad = assessed(grid)
+    calphad = assessed(grid := np.linspace(600, 1600, 21))
     kelvin, x, sigma = learned(options.model)
-
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
+    axes = (figure := Figure(figsize=(6.4, 4.4), layout="constrained")).subplots()
     axes.plot(calphad, grid, color="#0072b2", label=["Dupin et al. 2001", None])
     axes.plot(first, first_t, "s-", color="#d55e00", ms=4, label=["DFT, Monte Carlo", None])
     axes.errorbar(x, [kelvin] * 2, xerr=sigma, fmt="*", ms=11, color="k", label="learned (demo)")
     axes.plot(measured, measured_t, "o", color="#009e73", label=["measured (Jia 1990)", None])
     axes.set(xlabel="x (Al)", ylabel="temperature (K)", xlim=(0, 0.3), ylim=(550, 1650))
-    axes.text(0.03, 1100, "γ"), axes.text(0.16, 900, "γ + γ′"), axes.text(0.26, 1500, "γ′")
+    for place, name in (((0.03, 1100), "γ"), ((0.16, 900), "γ + γ′"), ((0.26, 1500), "γ′")):
+        axes.text(*place, name)
     axes.legend(frameon=False, loc="upper left")
-    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(HERE / "phase_boundaries.png", dpi=150)
     print(json.dumps({
         name: np.round([

@@ -69,7 +69,7 @@ HEAVY = {
     "pydantic": {"settings"},
     "matplotlib": {"animation", "plotting", "structure_plot"},
     "PIL": {"animation"},
-    "scipy": {"particles"},
+    "scipy": {"flat_interface", "particles"},
     "tqdm": {"__main__"},
     "pycalphad": {"database", "mobility", "phases", "sublattices"},
 }
