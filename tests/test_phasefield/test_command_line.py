@@ -67,7 +67,7 @@ HEAVY = {
     "symengine": {"database", "sublattices", "translation"},
     "xarray": {"files", "outputs", "plotting", "runs", "structure_plot"},
     "pydantic": {"settings"},
-    "matplotlib": {"animation", "plotting", "structure_plot"},
+    "matplotlib": {"animation", "cube_plot", "plotting", "structure_plot"},
     "PIL": {"animation"},
     "scipy": {"flat_interface", "particles"},
     "tqdm": {"__main__"},
