@@ -56,6 +56,7 @@ HEAVY = {
     "zarr": {"files"},
     "numba": {"kernels"},
     "sympy": {
+        "barrier",
         "expression",
         "formula",
         "ordered_fcc",
