@@ -70,7 +70,7 @@ class Contrast:
 class _Strained(NamedTuple):
     """Displacement and mean strain, or residuals of both."""
 
-    modes: Tensor
+    modes: list[Tensor]
     mean: Float[Tensor, " 6"]
 
 
@@ -282,9 +282,8 @@ class InhomogeneousElasticity:
         return self.grid.coefficients(self._modes.compliance())
 
     @cached_property
-    def _weight(self) -> Float[Tensor, "i *k"]:
-        shape = (2 if self._plane else 3, *self.grid.k2.shape)
-        return self.grid.multiplicity.expand(shape).contiguous()
+    def _weight(self) -> Float[Tensor, "*k"]:
+        return self.grid.multiplicity.expand(self.grid.k2.shape).contiguous()
 
     @cached_property
     def _k(self) -> list[Float[Tensor, "*k"]]:
@@ -331,14 +330,17 @@ class _Body:
     def strain(self, of: _Strained) -> Float[Tensor, "6 *space"]:
         """ε̄ + sym ∇v."""
         k, w, root = self.model._k, of.modes, 1 / math.sqrt(2)
-        out = self.model._column(of.mean).expand(6, *self.grid.slabs.local_shape).contiguous()
-        for row in self.rows:
+        shape = self.grid.slabs.local_shape
+        out = torch.empty((6, *shape), dtype=self.grid.dtype, device=self.grid.device)
+        for row, mean in enumerate(of.mean.tolist()):
             i, j = _SHEARS.get(row, (row, row))
             pairs = [(i, j)] if i == j else [(i, j), (j, i)]
             scale = 1.0 if i == j else root
             terms = [(k[a], scale, w[b]) for a, b in pairs if a < len(k) and b < len(w)]
-            if terms:
-                out[row] += self.grid.inverse(self.grid.combine(*terms))
+            if row in self.rows and terms:
+                torch.add(self.grid.inverse(self.grid.combine(*terms)), mean, out=out[row])
+            else:
+                out[row] = mean
         return out
 
     def stress(self, elastic: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
@@ -367,7 +369,7 @@ class _Body:
             modes.append(self.grid.combine(*terms))
         load = self.model._mean.applied if applied else 0.0
         mean = (load - self.grid.mean(stress).double()) * self.model._mean.free
-        return _Strained(torch.stack(modes), mean)
+        return _Strained(modes, mean)
 
     def relaxed(self, residual: _Strained) -> _Strained:
         """What the body of one stiffness does under these forces."""
@@ -376,14 +378,16 @@ class _Body:
             self.grid.combine(*[(inverse[i, j], 1.0, f) for j, f in enumerate(forces)])
             for i in self.columns
         ]
-        return _Strained(torch.stack(modes), self.model._mean.compliance @ residual.mean)
+        return _Strained(modes, self.model._mean.compliance @ residual.mean)
 
     def product(self, one: _Strained, other: _Strained) -> float:
         """Work of one on the other, over all cells."""
-        modes = self.grid.mode_sum(self.model._weight, one.modes, other.modes)
-        return modes + self.grid.cells * float(one.mean @ other.mean)
+        pairs = zip(one.modes, other.modes, strict=True)
+        modes = [self.grid.mode_sum(self.model._weight, a, b) for a, b in pairs]
+        return sum(modes) + self.grid.cells * float(one.mean @ other.mean)
 
     def moved(self, at: _Strained, length: float, along: _Strained) -> _Strained:
         """At + length × along."""
-        modes = torch.add(at.modes, along.modes, alpha=length)
+        pairs = zip(at.modes, along.modes, strict=True)
+        modes = [torch.add(a, b, alpha=length) for a, b in pairs]
         return _Strained(modes, at.mean + length * along.mean)
