@@ -42,7 +42,7 @@ def random(shape, mean=0.4):
     return (mean + 0.05 * noise)[None]
 
 
-@pytest.mark.parametrize("stiffer", [1.0, 0.5, 2.0])
+@pytest.mark.parametrize("stiffer", [1.0, 2.0])
 def test_energy_falls_and_mass_stays(stiffer):
     model = flow(stiffer=stiffer)
     u0 = random((32, 32))
@@ -87,7 +87,7 @@ def test_a_misfit_in_proportion_to_composition_shifts_the_spinodal_to_that_of_ca
     for n, b in (((1, 0), None), ((1, 1), None)):
         k = 2 * math.pi / 64 * math.hypot(*n)
         wave = 1e-5 * torch.cos(2 * math.pi / 64 * (n[0] * x + n[1] * y))
-        end = solve(model, (0.5 + wave)[None], [5.0], control=StepControl(fixed_step=2.0**-6)).u[0]
+        end = solve(model, (0.5 + wave)[None], [5.0], control=StepControl(fixed_step=2.0**-4)).u[0]
         rate = math.log(float((end - 0.5).abs().max() / wave.abs().max())) / 5
         c11, c12, c44, e = 30.0, 20.0, 12.0, 0.02
         p = c11 + 2 * c12
@@ -96,7 +96,7 @@ def test_a_misfit_in_proportion_to_composition_shifts_the_spinodal_to_that_of_ca
         assert rate == pytest.approx(-(k**2) * (-1.0 + b + 0.5 * k**2), rel=1e-3)
 
 
-@pytest.mark.parametrize("stiffer", [1.0, 0.5])
+@pytest.mark.parametrize("stiffer", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_large_steps_come_to_the_same_rest_as_small_ones(stiffer):
     model = flow((24,), stiffer)
     x = model.grid.cell_centres()[0]
