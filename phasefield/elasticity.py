@@ -127,13 +127,7 @@ class HomogeneousElasticity:
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
         """Σⱼ |∂²w/∂uᵢ∂uⱼ| at most, in single cells; `most`: the largest |∂w/∂θ| anywhere."""
-        rows = u.T.double()
-        slopes = torch.stack([value_and_potential(m.share, rows)[1] for m in self.misfits]).abs()
-        bent = torch.stack([hessian(m.share, rows).abs().sum(-1) for m in self.misfits])
-        c = by_mandel(self.stiffness).to(rows)
-        stiff = (self._strains.to(rows) @ c @ self._strains.to(rows).T).abs()
-        total = torch.einsum("pq,pci,qcj->ci", stiff, slopes, slopes)
-        return total + most * bent.sum(0)
+        return largest_curvature(self.misfits, [by_mandel(self.stiffness)], u, most)
 
     def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
         """max |∂w/∂θ|."""
@@ -355,6 +349,18 @@ def bending(terms: Sequence[FreeEnergy], u: Tensor, pull: Tensor) -> Float[Tenso
     found = [hessian(theta, rows).movedim(0, -1) for theta in terms]
     total = torch.stack([h * p for h, p in zip(found, pull.flatten(1), strict=True)]).sum(0)
     return total.view(len(u), *u.shape)
+
+
+def largest_curvature(
+    misfits: Sequence[Misfit], stiffnesses: Sequence[Tensor], u: Tensor, most: float
+) -> Float[Tensor, "cell field"]:
+    """Σⱼ |∂²w/∂uᵢ∂uⱼ| at most, in single cells of any of the stiffnesses."""
+    rows = u.T.double()
+    slopes = torch.stack([value_and_potential(m.share, rows)[1] for m in misfits]).abs()
+    bent = torch.stack([hessian(m.share, rows).abs().sum(-1) for m in misfits])
+    strains = torch.stack([vector(m.strain) for m in misfits])
+    stiff = torch.stack([(strains @ c @ strains.T).abs() for c in stiffnesses]).amax(0)
+    return torch.einsum("pq,pci,qcj->ci", stiff.to(rows), slopes, slopes) + most * bent.sum(0)
 
 
 def strain_free(strains: Tensor, theta: Tensor) -> Float[Tensor, "6 *space"]:

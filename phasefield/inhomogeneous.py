@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_in_range
-from idnn.free_energy import FreeEnergy, hessian, value_and_potential
+from idnn.free_energy import FreeEnergy
 from phasefield.elasticity import (
     HomogeneousElasticity,
     MeanState,
@@ -29,6 +29,7 @@ from phasefield.elasticity import (
     bending,
     check,
     follow,
+    largest_curvature,
     shares,
     strain_free,
     through,
@@ -50,8 +51,8 @@ ITERATIONS = 500
 """Most iterations for one equilibrium."""
 
 
-class NoEquilibrium(RuntimeError):
-    """The iteration came to no end."""
+class NoEquilibrium(ValueError):
+    """Fields for which the iteration comes to no end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +132,16 @@ class InhomogeneousElasticity:
         self._last.clear()
 
     def respond(self, u: Float[Tensor, "field *space"]) -> Response:
-        """The force on the fields, and the energy."""
+        """The force on the fields, and the energy; NaN where there is no equilibrium.
+
+        Steps that go that far are refused. `stress` says why.
+        """
         found = shares(self._shares, u)
-        elastic, stress, mean = self._equilibrium(found)
+        try:
+            elastic, stress, mean = self._equilibrium(found)
+        except NoEquilibrium:
+            self.forget()
+            return Response(torch.full_like(u, torch.nan), u.new_tensor(torch.nan).double())
         force = through(found, self._pulls(elastic, stress), len(u))
         one, other = elastic.flatten(), stress.flatten()
         work = [torch.dot(one[part], other[part]).double() for part in parts(one)]
@@ -167,13 +175,7 @@ class InhomogeneousElasticity:
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
         """Σⱼ |∂²w/∂uᵢ∂uⱼ| of one stiffness, the greatest, at most, in single cells."""
-        rows = u.T.double()
-        slopes = torch.stack([value_and_potential(m.share, rows)[1] for m in self.misfits]).abs()
-        bent = torch.stack([hessian(m.share, rows).abs().sum(-1) for m in self.misfits])
-        strains = self._strains.to(rows)
-        stiff = torch.stack([(strains @ c.to(rows) @ strains.T).abs() for c in self._extremes])
-        total = torch.einsum("pq,pci,qcj->ci", stiff.amax(0), slopes, slopes)
-        return total + most * bent.sum(0)
+        return largest_curvature(self.misfits, list(map(by_mandel, self._stiffnesses)), u, most)
 
     def _pulls(self, elastic: Tensor, stress: Tensor) -> Float[Tensor, "p *space"]:
         """∂w/∂θ = −E·σ and ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰)."""
@@ -219,7 +221,10 @@ class InhomogeneousElasticity:
             relaxed = body.relaxed(residual)
             left, before, count = body.product(residual, relaxed), left, count + 1
             direction = body.moved(relaxed, left / before, direction)
-        self._last.update(strain=elastic + wanted, mean=mean, iterations=count)
+        if math.isfinite(left):
+            self._last.update(strain=elastic + wanted, mean=mean, iterations=count)
+        else:  # of fields that are not: the next ones must not begin there
+            self.forget()
         return elastic, stress, mean
 
     def _scale(self, theta: Tensor) -> float:
@@ -250,14 +255,14 @@ class InhomogeneousElasticity:
         return [by_mandel(each.change).to(self.grid.device) for each in self.contrasts]
 
     @property
-    def _extremes(self) -> list[Float[Tensor, "6 6"]]:
-        one = by_mandel(self.stiffness)
-        return [one, *[one + change.cpu() for change in self._changes]]
+    def _stiffnesses(self) -> list[Float[Tensor, "6 6"]]:
+        """Voigt's, with each share at 0 and at 1."""
+        return [self.stiffness, *[self.stiffness + each.change for each in self.contrasts]]
 
     @cached_property
     def _between(self) -> Float[Tensor, "6 6"]:
-        """The mean of the stiffnesses, of the preconditioner."""
-        return torch.stack(self._extremes).mean(0)
+        """Their mean, by Mandel: of the preconditioner."""
+        return by_mandel(torch.stack(self._stiffnesses).mean(0))
 
     @cached_property
     def _mean(self) -> MeanState:
@@ -266,11 +271,10 @@ class InhomogeneousElasticity:
     @cached_property
     def _alike(self) -> HomogeneousElasticity:
         """A body of the mean stiffness."""
-        root = torch.tensor([1.0] * 3 + [2.0**0.5] * 3, dtype=torch.float64)
+        mean = torch.stack(self._stiffnesses).mean(0)
         return HomogeneousElasticity(
-            self.grid, self._between / torch.outer(root, root), self.misfits, self.mean_strain,
-            self.mean_stress,
-        )  # fmt: skip
+            self.grid, mean, self.misfits, self.mean_strain, self.mean_stress
+        )
 
     @cached_property
     def _modes(self) -> Modes:
@@ -294,10 +298,9 @@ class InhomogeneousElasticity:
     @cached_property
     def _plane(self) -> bool:
         """Whether nothing moves along z, nor need it: two dimensions without shears out of them."""
-        shears = [*self._extremes, self._strains.cpu()]
-        out_of_plane = [m[..., :, 3:5].abs().max() if m.shape[-1] == 6 else 0 for m in shears[-1:]]
-        coupled = [c[[0, 1, 2, 5]][:, [3, 4]].abs().max() for c in shears[:-1]]
-        return len(self.grid.shape) == 2 and not any(float(x) for x in (*out_of_plane, *coupled))
+        coupled = any(bool(c[[0, 1, 2, 5], 3:5].any()) for c in self._stiffnesses)
+        sheared = bool(self._strains[:, 3:5].any())
+        return len(self.grid.shape) == 2 and not coupled and not sheared
 
     def _column(self, values: Tensor) -> Tensor:
         shape = [-1, *[1] * len(self.grid.shape)]

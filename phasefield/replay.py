@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from phasefield.grid import Grid
-from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Step
+from phasefield.integrators import Attempt, Integrator, Point, Step
 
 CELLS_TO_REPLAY = 2**22
 """Most cells of a grid whose steps are recorded. On larger ones launching takes no time beside the
@@ -55,7 +55,7 @@ class Replayed:
         end = self._attempt.end
         return Attempt(
             self._attempt.u_hat.clone(),
-            Evaluation(end.force_hat.clone(), end.density, end.magnitude),
+            end._replace(force_hat=end.force_hat.clone()),
             self._attempt.error,
             self._attempt.evaluations,
         )

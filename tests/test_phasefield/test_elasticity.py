@@ -303,5 +303,15 @@ def test_unstable_constants_and_shares_are_named():
     with pytest.raises(ValueError, match=r"`stiffness \+ change` must be symmetric and positive"):
         both(Grid((8,), 1.0), NICKEL, 0.01 * ONE, change=-1.2 * NICKEL)
     _, model = both(Grid((8,), 1.0), NICKEL, 0.01 * ONE, change=9 * NICKEL)
+    wild = torch.linspace(-3, 3, 8).double()[None]
     with pytest.raises(NoEquilibrium, match="no mechanical equilibrium"):
-        model.respond(torch.linspace(-3, 3, 8).double()[None])
+        model.stress(wild)
+
+
+def test_fields_without_equilibrium_leave_no_trace_in_the_next_ones():
+    _, model = both(Grid((8,), 1.0), NICKEL, 0.01 * ONE, change=9 * NICKEL)
+    u = random((1, 8))
+    expected = model.respond(u).force
+    for bad in (torch.linspace(-3, 3, 8).double()[None], torch.full_like(u, math.nan)):
+        assert model.respond(bad).force.isnan().all()
+        torch.testing.assert_close(model.respond(u).force, expected, rtol=1e-9, atol=1e-12)
