@@ -40,6 +40,10 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=10.0, help="of ageing")
     parser.add_argument("--model", type=Path, default=Path("runs/ni_al_dft/model.safetensors"))
     options = parser.parse_args()
+    if not options.model.is_file():
+        parser.error(
+            f"`--model`: there is no file {options.model}; run examples/ni_al/demo.py first"
+        )
     keep_freed_memory()
     constants = replace(NI_AL, interface_width=fixed("interface width", "m", WIDTH, "chosen"))
     grid = box((options.cells,) * options.dimensions, WIDTH / 3)
@@ -55,7 +59,7 @@ def main() -> None:
     seen = L12Variants(threshold=alloy.order / 2)
     with exclusive(directory), torch.no_grad():
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
-        control = StepControl(tolerance=1e-4, first_step=1e-3)
+        control = StepControl(tolerance=1e-5, first_step=1e-3)
         solution = solve(alloy.model, u0, times, control=control, recorder=recorder)
     phases, figure = seen(solution.u).numpy(), directory / "gamma_prime.png"
     title = f"{KELVIN:g} K, {solution.time / 3600:.3g} h"
