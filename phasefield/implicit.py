@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phasefield.grid import Grid
 from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Problem, Step
+from phasefield.tangent import Tangent, inverse, product
 
 NEWTON_STEPS = 8
 """Most corrections of one step."""
@@ -35,7 +36,12 @@ class Flow(Problem, Protocol):
     @property
     def symmetric(self) -> bool: ...
 
-    def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]: ...
+    @property
+    def stabiliser(self) -> tuple[float, ...]: ...
+
+    def with_stabiliser(self, stabiliser: tuple[float, ...]) -> "Flow": ...
+
+    def tangent(self, u_hat: Tensor) -> Tangent: ...
 
 
 class NotConverged(Exception):
@@ -100,16 +106,21 @@ class _System:
     work: int = 0
 
     def __post_init__(self) -> None:
-        rate = self.problem.rate
+        rate, n = self.problem.rate, len(self.problem.rate)
         moves = rate > 0
         inertia = torch.where(moves, 1 / (self.dt * torch.where(moves, rate, 1.0)), 0.0)
-        stiffness = torch.where(moves, -self.problem.linear / torch.where(moves, rate, 1.0), 1.0)
+        bare = self.problem.with_stabiliser((0.0,) * n).linear
+        stiffness, gradients = (
+            torch.where(moves, -linear / torch.where(moves, rate, 1.0), 1.0)
+            for linear in (self.problem.linear, bare)
+        )
         diagonal = self.lead * inertia + stiffness
         grid = self.grid
         self._inertia, self._stiffness, self._diagonal, self._inverse, self._moves = map(
             grid.coefficients, (inertia, stiffness, diagonal, moves / diagonal, moves.double())
         )
         self._weight = grid.multiplicity.expand(rate.shape).contiguous()
+        self._spread = _Spread(grid, self.lead * inertia + gradients, moves)
 
     @property
     def grid(self) -> Grid:
@@ -142,25 +153,84 @@ class _System:
             (self._stiffness, -1.0, u_hat), (self._moves, -1.0, force_hat),
         )  # fmt: skip
 
-    def _correction(self, tangent: Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
-        """x of (diagonal + tangent) x = b, by preconditioned conjugate gradients."""
-        grid, weight = self.grid, self._weight
+    def _correction(self, tangent: Tangent, b: Tensor) -> Tensor:
+        """x of (diagonal + tangent) x = b."""
+        grid, spread = self.grid, self._spread
+        s = torch.tensor(self.problem.stabiliser or (0.0,) * len(b)).to(tangent.curvature)
+        curvature = tangent.curvature + torch.diag(s).view(len(b), len(b), *[1] * len(grid.shape))
+        if not spread.is_less_than_of(curvature):
+            return self._conjugate_gradients(
+                lambda p: grid.combine((self._diagonal, 1.0, p), (self._moves, 1.0, tangent(p))),
+                lambda r: grid.combine((self._inverse, 1.0, r)),
+                lambda x, y: grid.mode_sum(self._weight, x, y),
+                b,
+            )
+        near = inverse(curvature + spread.matrix, spread.typical / 2)
+        x = self._conjugate_gradients(
+            lambda p: spread.moving(tangent.on_cells(p, self._diagonal)),
+            lambda r: spread.moving(product(near, r)),
+            lambda x, y: float(grid.total((x * y).sum(dtype=torch.float64))),
+            grid.inverse(grid.combine((self._moves, 1.0, b))),
+        )
+        return grid.transform(x)
+
+    def _conjugate_gradients(
+        self,
+        along: Callable[[Tensor], Tensor],
+        precondition: Callable[[Tensor], Tensor],
+        dot: Callable[[Tensor, Tensor], float],
+        b: Tensor,
+    ) -> Tensor:
         x, r = torch.zeros_like(b), b
-        z = grid.combine((self._inverse, 1.0, r))
-        p, rz = z, grid.mode_sum(weight, r, z)
+        z = precondition(r)
+        p, rz = z, dot(r, z)
         enough = FORCING**2 * rz
         for _ in range(KRYLOV_STEPS):
             if not rz > enough:
                 return x
-            a = grid.combine((self._diagonal, 1.0, p), (self._moves, 1.0, tangent(p)))
+            a = along(p)
             self.work += 1
-            curvature = grid.mode_sum(weight, p, a)
+            curvature = dot(p, a)
             if not curvature > 0:
                 raise NotConverged
             length = rz / curvature
             x.add_(p, alpha=length)
-            r = r.sub_(a, alpha=length)
-            z = grid.combine((self._inverse, 1.0, r))
-            rz, before = grid.mode_sum(weight, r, z), rz
+            r = r.sub(a, alpha=length)
+            z = precondition(r)
+            rz, before = dot(r, z), rz
             p = z.add_(p, alpha=rz / before)
         raise NotConverged
+
+
+class _Spread:
+    """How far the part that is diagonal in k, without a stabiliser, is from one number per field.
+
+    Where free energies are stiffer in some cells than that spreads over modes, as near a pure
+    sublattice, their matrices on the cells precondition better than numbers on the modes do.
+    """
+
+    def __init__(self, grid: Grid, diagonal: Float[Tensor, "field *k"], moves: Tensor) -> None:
+        self._grid = grid
+        rows, count = diagonal.flatten(1), moves.flatten(1)
+        sums = torch.stack([(rows * count).sum(1), (rows.log() * count).sum(1), count.sum(1)])
+        total, logs, modes = grid.total(sums)
+        self._low, self.typical = (logs / modes).exp(), total / modes
+        self._most = grid.team.max((rows * count).amax(1))
+        self._fixed = grid.team.max((~count).any(1).double()) > 0
+
+    @property
+    def matrix(self) -> Tensor:
+        """The mean over modes as a matrix for every cell."""
+        return torch.diag(self.typical).view(*[len(self.typical)] * 2, *[1] * len(self._grid.shape))
+
+    def is_less_than_of(self, curvature: Float[Tensor, "field field *space"]) -> bool:
+        """Whether conditions of both ways, estimated, say so."""
+        stiffest = self._grid.team.max(curvature.abs().sum(1).flatten(1).amax(1))
+        return bool((self._most / self._low).max() < (1 + stiffest / self._low).max())
+
+    def moving(self, x: Tensor) -> Tensor:
+        """Without the mean of what is conserved."""
+        for row, fixed in zip(x, self._fixed.tolist(), strict=True):
+            if fixed:
+                row -= self._grid.mean(row)
+        return x

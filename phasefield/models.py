@@ -18,6 +18,7 @@ from phasefield.elasticity import Response
 from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
 from phasefield.noise import Noise
+from phasefield.tangent import Tangent, product
 from phasefield.terms import Bending, Compiled, Elastic, Energy, OrderField, Pointwise
 
 CELLS_PER_CALL = 16384
@@ -179,20 +180,27 @@ class GradientFlow:
         bends = self.elastic is None or (self.elastic.symmetric and self._points is self.grid)
         return self.mobility is None and self.noise is None and bends
 
-    def tangent(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
+    def tangent(self, u_hat: Tensor) -> Tangent:
         """v̂ ↦ the derivative of the force of `evaluate` along v̂: (∂²f/∂u² v − S v)^ and κ terms."""
-        u = self._points.inverse(u_hat)
-        curvature = self._curvature(u)
-        bent = self.elastic.tangent(u) if isinstance(self.elastic, Bending) else None
+        cells = self.grid.inverse(u_hat)
+        curvature = self._curvature(cells)
+        if self._points is not self.grid:
+            return Tangent(self.grid, curvature, None, self._along_finer(u_hat))
+        bent = self.elastic.tangent(cells) if isinstance(self.elastic, Bending) else None
+
+        def local(v: Tensor) -> Tensor:
+            change = product(curvature, v)
+            return change if bent is None else change.add_(bent(v), alpha=self.site_volume)
+
+        mixed = None if self.coupling is None else self._mixed
+        return Tangent(self.grid, curvature, local, mixed)
+
+    def _along_finer(self, u_hat: Tensor) -> Callable[[Tensor], Tensor]:
+        """The tangent of f on points of its own."""
+        curvature = self._curvature(self._points.inverse(u_hat))
 
         def along(v_hat: Tensor) -> Tensor:
-            v = self._points.inverse(v_hat)
-            strained = 0.0 if bent is None else self.site_volume * bent(v)
-            if len(v) == 1:
-                v.mul_(curvature[0])
-            else:
-                v = torch.einsum("ij...,j...->i...", curvature, v)
-            change = self._points.transform(v + strained if bent is not None else v)
+            change = self._points.transform(product(curvature, self._points.inverse(v_hat)))
             return change if self.coupling is None else change.add_(self._mixed(v_hat))
 
         return along
