@@ -307,7 +307,7 @@ def _multiply(slopes: np.ndarray, row: int, back: np.ndarray, rows: int) -> None
 def _activate(kind: int, a: np.ndarray, slopes: np.ndarray, row: int, rows: int) -> None:
     """Value and slope of the activation in the place of z."""
     widest()
-    z, rise = a.reshape(a.size), slopes.reshape(a.size)
+    z, rise = a.reshape(a.size), slopes.reshape(slopes.size)
     begin, end = np.uintp(row * BLOCK), np.uintp((row + rows) * BLOCK)
     if kind == GELU:
         for n in range(begin, end):

@@ -91,8 +91,8 @@ class HomogeneousElasticity:
         require_stable("stiffness", self.stiffness)
         check_mean(self.mean_strain, self.mean_stress)
 
-    repeats = False
-    """Whether steps may be recorded as CUDA graphs, which no GPU has tried yet."""
+    repeats = True
+    """Whether steps may be recorded as CUDA graphs."""
 
     symmetric = True
     """Whether there is a tangent."""

@@ -1,22 +1,18 @@
 """Learned free energies, and where a free energy is defined."""
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.checkpoint import load, read_header
-from idnn.free_energy import FreeEnergy, chemical_potential, hessian, value_and_potential
+from idnn.free_energy import FreeEnergy
 from idnn.order_parameters import System
 from phasefield.team import ALONE, Team
-from phasefield.terms import Compiled
 from phasefield.whereabouts import cell_of_largest
 
 
@@ -99,55 +95,3 @@ def load_energy(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         data_hash=header["data_hash"],
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Sum:
-    """The sum of free energies of the same fields, eV/site, with the derivatives of its parts."""
-
-    parts: tuple[FreeEnergy, ...]
-
-    def __call__(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        return _added([part(eta) for part in self.parts])
-
-    def gradient(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        return _added([chemical_potential(part, eta) for part in self.parts])
-
-    def hessian(self, eta: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
-        return _added([hessian(part, eta) for part in self.parts])
-
-    def evaluate(
-        self, eta: Float[Tensor, "sample d"]
-    ) -> tuple[Float[Tensor, " sample"], Float[Tensor, "sample d"]]:
-        values, slopes = zip(*[value_and_potential(part, eta) for part in self.parts], strict=True)
-        return _added(values), _added(slopes)
-
-    @cached_property
-    def kernel(self) -> Callable[..., tuple[float, float]] | None:
-        """Compiled pass as of `SymbolicEnergy.kernel`; None unless every part has one.
-
-        Σ|f| is that of the parts, which is no less.
-        """
-        kernels = [part.kernel if isinstance(part, Compiled) else None for part in self.parts]
-        first, *others = kernels
-        if first is None or any(kernel is None for kernel in others):
-            return None
-
-        def pass_over(u: np.ndarray, s: np.ndarray, start: int, stop: int) -> tuple[float, float]:
-            copies = [u[:, start:stop].copy() for _ in others]
-            sums = [first(u, s, start, stop)]
-            for kernel, copy in zip(others, copies, strict=True):
-                assert kernel is not None
-                sums.append(kernel(copy, np.zeros_like(s), 0, stop - start))
-                u[:, start:stop] += copy
-            values, sizes = zip(*sums, strict=True)
-            return sum(values), sum(sizes)
-
-        return pass_over
-
-
-def _added(terms: Sequence[Tensor]) -> Tensor:
-    first, *others = terms
-    for term in others:
-        first = first + term
-    return first

@@ -29,6 +29,10 @@ Term = tuple[Tensor, float, Tensor]
 PART = 2**16
 """Entries in one part of a field: a thread's unit of work, and of every sum."""
 
+CELLS_PER_PART = 8192
+"""Cells on which torch works at once on a CPU where several passes have temporaries: these stay in
+its cache."""
+
 PART_ON_GPU = 2**24
 """Entries in one part where temporaries would fill a GPU's memory."""
 
@@ -106,6 +110,12 @@ def over_parts(
     if workers is None or len(starts) == 1:
         return [function(a, b) for a, b in zip(starts, stops, strict=True)]
     return list(workers.map(function, starts, stops))
+
+
+def parts(x: Tensor) -> list[slice]:
+    """Of the last axis: short ones on a CPU, all of it on a GPU."""
+    size = CELLS_PER_PART if x.is_cpu else x.shape[-1]
+    return [slice(start, start + size) for start in range(0, x.shape[-1], size)]
 
 
 def is_compiled_for(x: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,10 +18,10 @@ from idnn.order_parameters import FCC_L12
 from idnn.units import AVOGADRO, ELEMENTARY_CHARGE
 from phasefield.barrier import Barrier, OrderingPath
 from phasefield.flat_interface import FlatInterface, fitted
-from phasefield.free_energies import Sum
 from phasefield.grid import Grid
 from phasefield.models import GradientFlow, OrderField
 from phasefield.ni_al import Constants
+from phasefield.sums import Sum
 
 NANOMETRE = 1e-9
 """1 nm in m."""
@@ -61,6 +62,7 @@ class GammaPrime:
         interface: the flat interface between them.
         temperature: K.
         diffusivity: D̃ of γ at the tie-line, m²/s.
+        curvature: ∂²f/∂c² of γ at the tie-line, η relaxed, eV/site.
     """
 
     model: GradientFlow
@@ -68,6 +70,7 @@ class GammaPrime:
     interface: FlatInterface
     temperature: float
     diffusivity: float
+    curvature: float
 
     @property
     def compositions(self) -> tuple[float, float]:
@@ -78,11 +81,6 @@ class GammaPrime:
     def order(self) -> float:
         """|ηᵢ| of γ′."""
         return float(self.tie_line.right.eta[1:].abs().mean())
-
-    @property
-    def curvature(self) -> float:
-        """∂²f/∂c² of γ at the tie-line, η relaxed, eV/site."""
-        return _relaxed_curvature(self.model.f, self.tie_line)
 
     @property
     def molar_volume(self) -> float:
@@ -182,7 +180,7 @@ def gamma_prime(
 
     Args:
         f: eV/site at `temperature`, of the order parameters of `FCC_L12`; a CALPHAD or learned
-            energy with a floor, as fields overshoot.
+            energy with a floor, as fields overshoot. A network on the CPU, wherever the grid is.
         constants: interface, diffusion and volume.
         temperature: K.
         grid: see `box` for one in m.
@@ -215,14 +213,15 @@ def gamma_prime(
     path = OrderingPath(f, tie_line)
     barrier = Barrier.along(path)
     interface = fitted(path, barrier, energy=energy, width=width, site_volume=site_volume)
-    mobility = diffusivity / NANOMETRE**2 / _relaxed_curvature(f, tie_line)
+    curvature = _relaxed_curvature(f, tie_line)
+    mobility = diffusivity / NANOMETRE**2 / curvature
     if order_length is not None:
         require_positive("order_length", order_length)
     hop = (4 * site_volume) ** (1 / 3) / 4
     ordering = mobility / (hop if order_length is None else order_length / NANOMETRE) ** 2
     model = GradientFlow(
         grid,
-        Sum((f, barrier.divided(interface.divisor))),
+        Sum((_on(grid.device, f), barrier.divided(interface.divisor))),
         tuple(
             OrderField(name, name == "c", mobility if name == "c" else ordering, interface.kappa)
             for name in NAMES
@@ -230,7 +229,7 @@ def gamma_prime(
         site_volume=site_volume,
         dealias=dealias,
     )
-    return GammaPrime(model, tie_line, interface, temperature, diffusivity)
+    return GammaPrime(model, tie_line, interface, temperature, diffusivity, curvature)
 
 
 def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:
@@ -270,6 +269,13 @@ def _require_free(f: FreeEnergy, tie_line: TieLine) -> None:
 def _relaxed_curvature(f: FreeEnergy, tie_line: TieLine) -> float:
     """1/(H⁻¹)_cc of γ."""
     return 1 / float(torch.linalg.inv(hessian(f, tie_line.left.eta))[0, 0])
+
+
+def _on(device: torch.device, f: FreeEnergy) -> FreeEnergy:
+    """F there; a network is copied."""
+    if isinstance(f, torch.nn.Module) and device.type != "cpu":
+        return deepcopy(f).to(device)
+    return f
 
 
 def _require_resolved(width: float, grid: Grid) -> None:

@@ -35,6 +35,7 @@ from phasefield.elasticity import (
     through,
     values,
 )
+from phasefield.fused import parts
 from phasefield.grid import Grid
 from phasefield.stiffness import (
     by_component,
@@ -43,9 +44,6 @@ from phasefield.stiffness import (
     require_stable,
     vector,
 )
-
-CELLS_PER_PART = 8192
-"""Cells whose strains and stresses are worked on at once on a CPU."""
 
 ITERATIONS = 500
 """Most iterations for one equilibrium."""
@@ -106,7 +104,7 @@ class InhomogeneousElasticity:
     mean_stress: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-5
 
-    repeats = False
+    repeats = False  # iterations are counted as they go
     symmetric = True
 
     def __post_init__(self) -> None:
@@ -305,12 +303,6 @@ class InhomogeneousElasticity:
     def _column(self, values: Tensor) -> Tensor:
         shape = [-1, *[1] * len(self.grid.shape)]
         return values.to(self.grid.dtype).reshape(shape)
-
-
-def parts(x: Tensor) -> list[slice]:
-    """Of the last axis: on a CPU so short that temporaries stay in its cache."""
-    size = CELLS_PER_PART if x.is_cpu else x.shape[-1]
-    return [slice(start, start + size) for start in range(0, x.shape[-1], size)]
 
 
 _SHEARS = {3: (1, 2), 4: (0, 2), 5: (0, 1)}

@@ -18,12 +18,16 @@ from phasefield.elasticity import Response
 from phasefield.grid import Grid
 from phasefield.integrators import Evaluation
 from phasefield.noise import Noise
+from phasefield.sums import curvature
 from phasefield.tangent import Tangent, product
 from phasefield.terms import Bending, Compiled, Elastic, Energy, OrderField, Pointwise
 
 CELLS_PER_CALL = 16384
 """Cells handed to the free energy at once on a CPU: its temporaries stay in the cache, and threads
 find something to share."""
+
+CELLS_PER_CALL_ON_GPU = 2**20
+"""Those whose second derivatives are taken at once on a GPU: temporaries would fill its memory."""
 
 CURVATURE_SAMPLE = 16384
 """Most cells at which the curvature of the free energy is measured."""
@@ -342,9 +346,9 @@ class GradientFlow:
     def _curvature(self, u: Tensor) -> Float[Tensor, "field field *space"]:
         """∂²f/∂uᵢ∂uⱼ − Sᵢδᵢⱼ on every cell."""
         cells = u.view(len(u), -1)
-        parts = cells.split(CELLS_PER_CALL if u.is_cpu else cells.shape[1], dim=1)
+        parts = cells.split(CELLS_PER_CALL if u.is_cpu else CELLS_PER_CALL_ON_GPU, dim=1)
         each = map if self.grid.workers is None else self.grid.workers.map
-        found = torch.cat(list(each(lambda part: hessian(self.f, part.T), parts)))
+        found = torch.cat(list(each(lambda part: curvature(self.f, part), parts)))
         found -= torch.diag(self._stabilisers).to(found)
         return found.movedim(0, -1).reshape(len(u), *u.shape).contiguous()
 

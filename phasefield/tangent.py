@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from phasefield.fused import parts
 from phasefield.grid import Grid
-
-CELLS_PER_PART = 8192
-"""Cells whose matrices are inverted at once on a CPU: temporaries stay in its cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,14 @@ def product(
     matrix: Float[Tensor, "field field *space"], v: Float[Tensor, "field *space"]
 ) -> Float[Tensor, "field *space"]:
     """Σⱼ matrixᵢⱼ vⱼ."""
-    return matrix[0] * v if len(v) == 1 else torch.einsum("ij...,j...->i...", matrix, v)
+    rows, cells = matrix.flatten(2), v.flatten(1)
+    out = torch.empty_like(cells)
+    for part in parts(cells):
+        for i, row in enumerate(rows):
+            total = torch.mul(row[0, part], cells[0, part], out=out[i, part])
+            for j in range(1, len(cells)):
+                total.addcmul_(row[j, part], cells[j, part])
+    return out.view_as(v)
 
 
 def inverse(
@@ -65,10 +70,9 @@ def inverse(
     """
     flat = matrix.flatten(2)
     out = torch.empty_like(flat)
-    size = CELLS_PER_PART if flat.is_cpu else flat.shape[2]
     ids = range(len(flat))
-    for start in range(0, flat.shape[2], size):
-        rows = [[flat[i, j, start : start + size] for j in ids] for i in ids]
+    for part in parts(flat):
+        rows = [[flat[i, j, part] for j in ids] for i in ids]
         for k in ids:
             pivot = 1 / rows[k][k].clamp_min(floor[k])
             scaled = [row[k] * pivot for row in rows]
@@ -80,5 +84,5 @@ def inverse(
                 rows[i][k] = rows[k][i] = scaled[i] if i != k else -pivot
         for i in ids:
             for j in ids:
-                torch.neg(rows[i][j], out=out[i, j, start : start + size])
+                torch.neg(rows[i][j], out=out[i, j, part])
     return out.view_as(matrix)

@@ -1,5 +1,7 @@
 """The phase field on a GPU: the fields of the CPU, with and without recorded graphs."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from numpy.polynomial import Polynomial
@@ -8,13 +10,17 @@ from idnn.network import IntegrableNetwork, NetworkSettings
 from idnn.order_parameters import FCC_L12
 from phasefield import fused, replay
 from phasefield.adaptive import StepControl
+from phasefield.elasticity import HomogeneousElasticity, Misfit
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
-from phasefield.integrators import INTEGRATORS
+from phasefield.implicit import implicit_bdf2
+from phasefield.inhomogeneous import Contrast, InhomogeneousElasticity
+from phasefield.integrators import INTEGRATORS, etdrk4
 from phasefield.models import GradientFlow, OrderField
 from phasefield.noise import Noise
 from phasefield.ordered_fcc import Interaction, Magnetism, OrderedFccEnergy
 from phasefield.solve import solve
+from phasefield.stiffness import PLANE_STRAIN, cubic
 
 pytestmark = [
     pytest.mark.gpu,
@@ -88,6 +94,53 @@ def test_whatever_the_model(settings):
     torch.testing.assert_close(other.u.cpu(), one.u, rtol=0, atol=1e-11)
 
 
+STIFFNESS = cubic(1290.0, 927.0, 583.0)
+
+
+def strained(kind, device, shape):
+    """Landau fields whose first one strains the lattice."""
+    grid = Grid(shape, 1.0, device=torch.device(device))
+    share = Expression("(c - 0.1) / 0.2", ("c", "x", "y"))
+    misfits = (Misfit(share, 0.004 * torch.eye(3, dtype=torch.float64)),)
+    held = PLANE_STRAIN if len(shape) == 2 else {}
+    if kind == "homogeneous":
+        elastic = HomogeneousElasticity(grid, STIFFNESS, misfits, held)
+    else:
+        contrasts = (Contrast(share, cubic(1200.0, 900.0, 650.0) - STIFFNESS),)
+        elastic = InhomogeneousElasticity(grid, STIFFNESS, misfits, contrasts, held)
+    f, names, means = CASES["three fields"]
+    flow = GradientFlow(grid, f, fields(names), 0.0118, elastic=elastic)
+    return flow, start(grid, means)
+
+
+@pytest.mark.parametrize("shape", [(32, 24), (16, 12, 10)])
+@pytest.mark.parametrize("kind", ["homogeneous", "inhomogeneous"])
+@pytest.mark.parametrize("integrator", [etdrk4, implicit_bdf2])
+def test_strained_fields_are_those_of_the_cpu(kind, shape, integrator):
+    control = StepControl(fixed_step=2.0**-5, integrator=integrator)
+    ends = []
+    for device in ("cpu", "cuda"):
+        flow, u0 = strained(kind, device, shape)
+        ends.append(solve(flow, u0, [1.0], control=control))
+    one, other = ends
+    torch.testing.assert_close(other.u.cpu(), one.u, rtol=0, atol=1e-9)
+    assert one.state.energy.elastic > 0
+    assert other.state.energy.elastic == pytest.approx(one.state.energy.elastic, rel=1e-8)
+
+
+def test_implicit_steps_of_a_network_are_those_of_the_cpu():
+    """Preconditioned on the cells, with differences of slopes for its second derivatives."""
+    settings = NetworkSettings(widths=(8, 8), floor=2e-3)
+    network = IntegrableNetwork(FCC_L12, 1000.0, settings).requires_grad_(False)
+    control = StepControl(fixed_step=4.0, integrator=implicit_bdf2)
+    ends = []
+    for device in ("cpu", "cuda"):
+        grid = Grid((32, 24), 1.0, device=torch.device(device))
+        flow = GradientFlow(grid, deepcopy(network).to(device), fields("cxyz"))
+        ends.append(solve(flow, start(grid, [0.2, 0.15, 0.15, 0.15]), [16.0], control=control).u)
+    torch.testing.assert_close(ends[1].cpu(), ends[0], rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("shape", [(64,), (32, 24), (16, 12, 10)])
 def test_adaptive_steps_are_those_of_the_cpu(shape):
     one, other = both("three fields", shape, control=StepControl(tolerance=1e-5))
@@ -96,15 +149,18 @@ def test_adaptive_steps_are_those_of_the_cpu(shape):
 
 
 @pytest.mark.parametrize("integrator", ["semi_implicit_euler", "etdrk2", "etdrk4"])
-@pytest.mark.parametrize("learned", [False, True])
-def test_recorded_steps_keep_their_bits(integrator, learned, monkeypatch):
+@pytest.mark.parametrize("kind", ["formula", "learned", "strained"])
+def test_recorded_steps_keep_their_bits(integrator, kind, monkeypatch):
     f, names, means = CASES["three fields"]
-    if learned:
+    if kind == "learned":
         settings = NetworkSettings(widths=(8, 8), floor=2e-3)
         f = IntegrableNetwork(FCC_L12, 1000.0, settings).requires_grad_(False).to("cuda")
         names, means = "cxyz", [0.2, 0.1, 0.1, 0.1]
     grid = Grid((32, 32), 1.0, device=torch.device("cuda"))
     flow = GradientFlow(grid, f, fields(names))
+    if kind == "strained":
+        flow, _ = strained("homogeneous", "cuda", (32, 32))
+        grid = flow.grid
     control = StepControl(
         first_step=2.0**-8, largest_step=2.0**-5, tolerance=1e-4,
         integrator=INTEGRATORS[integrator],

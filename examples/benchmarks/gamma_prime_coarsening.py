@@ -1,0 +1,209 @@
+"""γ′ particles in γ coarsen in three dimensions: the rate against Lifshitz, Slyozov & Wagner's.
+
+    python examples/benchmarks/gamma_prime_coarsening.py [--cells 160] [--device cuda]
+
+Dupin's free energy at 1073 and 1273 K with the constants of `phasefield.ni_al` but an interface of
+4 nm in cells of 1 nm; a tenth of γ′ in balls of four variants, no misfit. The same balls ripen
+between sharp interfaces beside it (`ostwald.py`), which has what a finite volume fraction and few
+particles do to the rate. ⟨r⟩³ is fitted by a line from the time at which a fifth of the balls is
+gone to that at which three quarters are, or the end; n by ⟨r⟩ = r₀(1 + (t − t₀)/τ)ⁿ.
+
+Everything goes to `results/gamma_prime_coarsening.json` and .png; the last line is one JSON object.
+Minutes on a GPU, hours on two cores.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ostwald import Alloy, ripen
+from scipy.optimize import curve_fit
+
+from idnn.files import write_atomically
+from idnn.free_energy import FreeEnergy
+from idnn.runtime import keep_freed_memory
+from phasefield.adaptive import StepControl
+from phasefield.gamma_prime import GammaPrime, box, gamma_prime
+from phasefield.implicit import implicit_bdf2
+from phasefield.ni_al import NI_AL, fixed
+from phasefield.observe import L12Variants
+from phasefield.particles import find_particles
+from phasefield.precipitates import Precipitate, precipitated
+from phasefield.solve import Record, solve
+from sampling.style import COLOURS, new_figure
+
+RESULTS = Path(__file__).parent / "results"
+WIDTH, SPACING, FRACTION, BALLS = 4.0, 1.0, 0.1, 200
+"""nm, nm, of the volume, in the box."""
+
+SPREAD = 0.25
+"""Standard deviation of the radii, of their mean."""
+
+GROWTH = 8.0
+"""Of ⟨r⟩³ over the run, about, by the dilute rate times two."""
+
+TEMPERATURES = (1073.0, 1273.0)
+
+
+def model(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> GammaPrime:
+    """The equations."""
+    width = fixed("interface width", "m", WIDTH * 1e-9, "chosen")
+    constants = replace(NI_AL, interface_width=width)
+    grid = box((cells,) * 3, SPACING * 1e-9, device=device)
+    return gamma_prime(f, constants, kelvin, grid, dealias=1.0, order_length=WIDTH * 1e-9)
+
+
+def balls(edge: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and radii (nm) of balls an interface apart, the largest placed first."""
+    random = np.random.default_rng(seed)
+    radii = np.sort(np.clip(random.normal(1, SPREAD, BALLS), 0.4, 1.6))[::-1]
+    radii *= (FRACTION * edge**3 / (4 * np.pi / 3 * (radii**3).sum())) ** (1 / 3)
+    centres = np.empty((0, 3))
+    while len(centres) < BALLS:
+        new = random.random(3) * edge
+        away = new - centres
+        away -= edge * np.round(away / edge)
+        near = radii[len(centres)] + radii[: len(centres)] + WIDTH
+        if bool((np.linalg.norm(away, axis=1) > near).all()):
+            centres = np.vstack([centres, new])
+    return centres, radii
+
+
+class Sizes:
+    """Radii of the particles at every output time; nothing else is kept."""
+
+    def __init__(self, alloy: GammaPrime) -> None:
+        self._grid, self._middle = alloy.model.grid, sum(alloy.compositions) / 2
+        self._variants = L12Variants(threshold=0.1 * alloy.order)
+        self.rows: list[dict[str, Any]] = []
+
+    def restore(self) -> None:
+        """There is nothing to go on from."""
+
+    def append(self, record: Record) -> None:
+        """Measure by composition: order leads it by a third of the interface."""
+        phases = self._variants(record.u) * (record.u[0] > self._middle)
+        particles = find_particles(self._grid, phases.cpu().numpy(), 5)
+        state = record.state
+        self.rows.append({
+            "time": state.time, "radii": np.sort(particles.radius).tolist(), "steps": state.steps,
+            "evaluations": state.evaluations, "wall_s": record.wall_s,
+            "energy": state.energy.total,
+        })  # fmt: skip
+        brief = {k: v for k, v in self.rows[-1].items() if k != "radii"}
+        print(json.dumps(brief | {"particles": len(particles.radius)}), flush=True)
+
+
+def coarsen(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> dict[str, Any]:
+    """Phase field and referee from the same balls."""
+    alloy = model(f, kelvin, cells, device)
+    edge = cells * SPACING
+    centres, radii = balls(edge)
+    placed = [
+        Precipitate(tuple(x * 1e-9), float(r) * 1e-9, 1 + i % 4)
+        for i, (x, r) in enumerate(zip(centres, radii, strict=True))
+    ]
+    u0 = precipitated(alloy, placed, composition=alloy.mean_composition(FRACTION))
+    lsw = alloy.lsw_rate * 1e27
+    end = (GROWTH - 1) * radii.mean() ** 3 / (2 * lsw)
+    times = (end * np.linspace(0, 1, 25)[1:]).tolist()
+    sizes, unit = Sizes(alloy), WIDTH**2 * 1e-18 / alloy.diffusivity
+    control = StepControl(
+        tolerance=1e-5, first_step=1e-4 * unit, smallest_step=1e-12 * unit,
+        integrator=implicit_bdf2, large_steps=None,
+    )  # fmt: skip
+    began = time.perf_counter()
+    solve(alloy.model, u0, times, control=control, recorder=sizes)
+    low, high = alloy.compositions
+    sharp = Alloy(alloy.diffusivity * 1e18, alloy.gibbs_thomson(1e-9), high - low)
+    assert math.isclose(sharp.lsw_rate, lsw, rel_tol=1e-9)
+    referee = [radii, *ripen(sharp, centres, radii, edge, times)]
+    return {
+        "kelvin": kelvin, "cells": cells, "device": str(device), "lsw_rate": lsw,
+        "wall_s": time.perf_counter() - began, "times": [0.0, *times],
+        "phase_field": sizes.rows, "referee": [np.sort(r).tolist() for r in referee],
+    }  # fmt: skip
+
+
+def fit(times: Sequence[float], radii: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Rate of ⟨r⟩³ and n of the mean radius, where between 80 and 25 % of the balls are left."""
+    share = np.array([len(r) for r in radii]) / len(radii[0])
+    chosen = (share <= 0.8) & (share >= 0.25)
+    t, r = np.array(times)[chosen], np.array([np.mean(x) for x in radii])[chosen]
+    rate = float(np.polyfit(t, r**3, 1)[0])
+
+    def law(t: np.ndarray, log_r: float, log_tau: float, n: float) -> np.ndarray:
+        return log_r + n * np.log1p((t - t0) * np.exp(-log_tau))
+
+    t0 = float(t[0])
+    start = (math.log(r[0]), math.log(r[0] ** 3 / rate), 1 / 3)
+    best, covariance = curve_fit(law, t, np.log(r), start)
+    return {"rate": rate, "n": float(best[2]), "n_error": float(covariance[2, 2] ** 0.5)}
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The last line."""
+    line: dict[str, Any] = {}
+    for run in runs:
+        field = fit(run["times"], [row["radii"] for row in run["phase_field"]])
+        sharp = fit(run["times"], run["referee"])
+        line[f"{run['kelvin']:g} K"] = {
+            "k_over_k_lsw": field["rate"] / run["lsw_rate"],
+            "sharp_k_over_k_lsw": sharp["rate"] / run["lsw_rate"],
+            "k_over_sharp_k": field["rate"] / sharp["rate"],
+            "n": field["n"], "n_error": field["n_error"], "sharp_n": sharp["n"],
+            "balls_left": len(run["phase_field"][-1]["radii"]),
+            "sharp_balls_left": len(run["referee"][-1]),
+        }  # fmt: skip
+    return line
+
+
+def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """⟨r⟩³ against time over that of the dilute rate."""
+    figure = new_figure(5.2 * len(runs), 4.0)
+    for axes, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
+        t, k = np.array(run["times"]), run["lsw_rate"]
+        fields = [np.mean(row["radii"]) ** 3 for row in run["phase_field"]]
+        sharp = [np.mean(r) ** 3 for r in run["referee"]]
+        axes.plot(t, fields, "o", color=COLOURS[0], ms=4, label="phase field")
+        axes.plot(t, sharp, color=COLOURS[1], label="sharp interfaces, same balls")
+        axes.plot(t, sharp[0] + k * t, "k:", label="dilute limit (LSW)")
+        counts = f"{len(run['referee'][0])} → {len(run['phase_field'][-1]['radii'])} particles"
+        axes.set(title=f"{run['kelvin']:g} K, {counts}", xlabel="t (s)", ylabel="⟨r⟩³ (nm³)")
+        axes.legend()
+    figure.savefig(path)
+
+
+def keep(runs: Sequence[dict[str, Any]]) -> None:
+    """Write results, draw, print."""
+    report = {"summary": summary(runs), "runs": list(runs)}
+    write_atomically(RESULTS / "gamma_prime_coarsening.json", json.dumps(report, indent=1) + "\n")
+    draw(runs, RESULTS / "gamma_prime_coarsening.png")
+    print(json.dumps(report["summary"]))
+
+
+def main() -> None:
+    """Run both temperatures."""
+    from phasefield.calphad import OrderedFcc, default_database
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cells", type=int, default=160, help="along each axis")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    keep_freed_memory()
+    alloy = OrderedFcc.from_database(default_database(), ("NI", "AL"))
+    keep([
+        coarsen(alloy.at(kelvin, floor=1e-3), kelvin, options.cells, torch.device(options.device))
+        for kelvin in TEMPERATURES
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
