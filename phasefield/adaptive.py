@@ -45,6 +45,10 @@ LARGEST_CHANGE = 0.1
 """Where `steady` has the speed of the fields measured, a step grows only while they would change
 by less in it."""
 
+EQUAL_STEPS = 3
+"""Of a formula over two steps, after a measurement or a refusal, before one of twice the length is
+tried: what limits implicit steps, the time in which something grows, changes slowly."""
+
 SLIVER = 1e-12
 """Relative slack within which a step ends exactly at the time asked for."""
 
@@ -212,6 +216,8 @@ class Stepper:
                 grows = easy and dt == state.dt and self._control.fixed_step is None
                 # Far longer explicit steps than this hover about a state of rest.
                 grows = grows and not 2 * dt * state.speed > LARGEST_CHANGE
+                # A refusal is followed by a measurement.
+                grows = grows and not (integrator.two_steps and state.unmeasured < EQUAL_STEPS)
                 taken = self._taken(state, attempt, energy, dt, time)
                 return self._accepted(replace(taken, dt=2 * dt if grows else state.dt))
             why = _objection(error, energy.total, precise=precise)

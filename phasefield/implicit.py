@@ -66,7 +66,7 @@ def _implicit_bdf2(problem: Flow, dt: float) -> Step:
             new, end, evaluations = system.solve(start)
         except NotConverged:
             wrong = torch.full_like(start, torch.nan)
-            nothing = torch.tensor(torch.nan, dtype=torch.float64)
+            nothing = torch.tensor(torch.nan, dtype=torch.float64, device=start.device)
             return Attempt(start, Evaluation(wrong, nothing, nothing), lambda: wrong, system.work)
 
         def error() -> Tensor:

@@ -49,6 +49,9 @@ SPREAD = 0.25
 GROWTH = 8.0
 """Of ⟨r⟩³ over the run, about, by the dilute rate times two."""
 
+TOLERANCE = 3e-5
+"""Of a step."""
+
 TEMPERATURES = (1073.0, 1273.0)
 
 
@@ -116,7 +119,7 @@ def coarsen(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> d
     times = (end * np.linspace(0, 1, 25)[1:]).tolist()
     sizes, unit = Sizes(alloy), WIDTH**2 * 1e-18 / alloy.diffusivity
     control = StepControl(
-        tolerance=1e-5, first_step=1e-4 * unit, smallest_step=1e-12 * unit,
+        tolerance=TOLERANCE, first_step=1e-4 * unit, smallest_step=1e-12 * unit,
         integrator=implicit_bdf2, large_steps=None,
     )  # fmt: skip
     began = time.perf_counter()

@@ -31,7 +31,7 @@ from phasefield.recorder import RunRecorder
 from phasefield.solve import solve
 
 KELVIN, WIDTH, FRACTION, RADIUS = 1000.0, 4e-9, 1 / 3, 8e-9
-CONTROL = StepControl(tolerance=1e-5, first_step=1e-4, integrator=implicit_bdf2)
+CONTROL = StepControl(tolerance=1e-4, first_step=1e-4, integrator=implicit_bdf2)
 
 
 def alloy(model: Path, shape: tuple[int, ...], device: str, *, misfit: bool) -> GammaPrime:
