@@ -113,6 +113,20 @@ class GammaPrime:
         pressure = 2 * self.interface.energy / radius
         return pressure / (self._joule_per_volume(1.0) * (high - low) * self.curvature)
 
+    def drag(self, radius: float) -> float:
+        """Resistance of ordering to the motion of a sphere's surface over that of diffusion.
+
+        (M/L) Ω σ/(κ r (c′ − c)²), r in m: order dissipates ∫ Σ(∂η/∂x)² dx/L ≈ Ωσ/(κL) of a flat
+        interface, and diffusion in the matrix (c′ − c)²r/M. Rates of growth and coarsening are too
+        low by 1 + drag, and interfaces rather than diffusion control them where it is large.
+        """
+        require_positive("radius", radius)
+        model, (low, high) = self.model, self.compositions
+        solute, order = model.fields[0], model.fields[1]
+        area = self.interface.energy / ELEMENTARY_CHARGE * NANOMETRE**2 * model.site_volume
+        apart = radius / NANOMETRE * (high - low) ** 2
+        return solute.mobility / order.mobility * area / (order.kappa * apart)
+
     @property
     def lsw_rate(self) -> float:
         """K of ⟨r⟩³ = kt (m³/s) at vanishing volume fraction.
@@ -172,9 +186,10 @@ def gamma_prime(
     for both phases. A hop of an atom between neighbours relaxes order as it moves solute: in fcc
     the rate Σ(1 − cos k·r) of Khachaturyan's kinetics (doi:10.1016/0079-6425(78)90003-1) is a²k²
     for small k and 16 at (100), so that L = 16 M/a² with a³ = 4Ω. Order then follows composition
-    within 10⁻⁵ of the time in which solute crosses an interface. An `order_length` ℓ, say that
-    width, makes L = M/ℓ² and steps hundreds of times longer; what diffusion controls hardly changes
-    as long as ℓ is small beside the particles.
+    within 10⁻⁵ of the time in which solute crosses an interface. An `order_length` ℓ makes
+    L = M/ℓ², and steps longer: ordering then resists by `drag`, a few hundredths where ℓ is an
+    eighth of the width and particles are twice as large as it, and several times what diffusion
+    does where ℓ is the width.
 
     A supersaturation is a few 10⁻⁴ of composition: take a `tolerance` of 10⁻⁵.
 

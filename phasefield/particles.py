@@ -45,10 +45,22 @@ def equivalent_radius(
     return (volume / unit_ball) ** (1 / dimensions)
 
 
-def find_particles(grid: Grid, phases: Int[np.ndarray, "*space"], count: int) -> Particles:
+def find_particles(
+    grid: Grid,
+    phases: Int[np.ndarray, "*space"],
+    count: int,
+    share: Float[np.ndarray, "*space"] | None = None,
+) -> Particles:
     """Regions of each phase but the first of `count`, connected by faces of cells.
 
     Two phases that touch are two particles; one that reaches through a periodic boundary is one.
+
+    Args:
+        grid: the cells.
+        phases: of each cell.
+        count: of phases.
+        share: how much of each cell counts as volume, as (c − c₀)/(c₁ − c₀) does for the volume up
+            to Gibbs's equimolar surface; not given: all.
     """
     label, owner = np.zeros(phases.shape, np.int32), [np.zeros(0, np.int64)]
     total = 0
@@ -57,7 +69,8 @@ def find_particles(grid: Grid, phases: Int[np.ndarray, "*space"], count: int) ->
         label += np.where(found > 0, found + total, 0)
         owner.append(np.full(number, phase, np.int64))
         total += number
-    cells = np.bincount(label.ravel(), minlength=total + 1)[1:]
+    weights = None if share is None else share.ravel()
+    cells = np.bincount(label.ravel(), weights, minlength=total + 1)[1:]
     phase = np.concatenate(owner)
     whole = _joined(grid, label, phase)
     first = np.unique(whole, return_index=True)[1]

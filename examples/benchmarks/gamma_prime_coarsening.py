@@ -40,19 +40,23 @@ from phasefield.solve import Record, solve
 from sampling.style import COLOURS, new_figure
 
 RESULTS = Path(__file__).parent / "results"
-WIDTH, SPACING, FRACTION, BALLS = 4.0, 1.0, 0.1, 200
-"""nm, nm, of the volume, in the box."""
+WIDTH, SPACING, FRACTION = 4.0, 1.0, 0.1
+"""nm, nm, of the volume."""
+
+CELLS_PER_BALL = 18000
+"""So that the mean radius is 1.8 widths at the start."""
+
+ORDER_LENGTHS = {1073.0: 0.5, 1273.0: 0.3}
+"""nm, by temperature (K): ordering resists a twentieth of what diffusion does."""
 
 SPREAD = 0.25
 """Standard deviation of the radii, of their mean."""
 
-GROWTH = 8.0
+GROWTH = 5.0
 """Of ⟨r⟩³ over the run, about, by the dilute rate times two."""
 
-TOLERANCE = 3e-5
+TOLERANCE = 1e-4
 """Of a step."""
-
-TEMPERATURES = (1073.0, 1273.0)
 
 
 def model(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> GammaPrime:
@@ -60,40 +64,50 @@ def model(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> Gam
     width = fixed("interface width", "m", WIDTH * 1e-9, "chosen")
     constants = replace(NI_AL, interface_width=width)
     grid = box((cells,) * 3, SPACING * 1e-9, device=device)
-    return gamma_prime(f, constants, kelvin, grid, dealias=1.0, order_length=WIDTH * 1e-9)
+    order_length = ORDER_LENGTHS[kelvin] * 1e-9
+    return gamma_prime(f, constants, kelvin, grid, dealias=1.0, order_length=order_length)
 
 
-def balls(edge: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and radii (nm) of balls an interface apart, the largest placed first."""
+def balls(edge: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Centres and radii (nm) of balls an interface apart, the largest placed first, and variants.
+
+    Each is of that variant of which the nearest ball is farthest, for two of one kind merge.
+    """
     random = np.random.default_rng(seed)
-    radii = np.sort(np.clip(random.normal(1, SPREAD, BALLS), 0.4, 1.6))[::-1]
+    count = round((edge / SPACING) ** 3 / CELLS_PER_BALL)
+    radii = np.sort(np.clip(random.normal(1, SPREAD, count), 0.4, 1.6))[::-1]
     radii *= (FRACTION * edge**3 / (4 * np.pi / 3 * (radii**3).sum())) ** (1 / 3)
-    centres = np.empty((0, 3))
-    while len(centres) < BALLS:
+    centres, variants = np.empty((0, 3)), []
+    while len(centres) < count:
         new = random.random(3) * edge
         away = new - centres
         away -= edge * np.round(away / edge)
-        near = radii[len(centres)] + radii[: len(centres)] + WIDTH
-        if bool((np.linalg.norm(away, axis=1) > near).all()):
+        gaps = np.linalg.norm(away, axis=1) - radii[len(centres)] - radii[: len(centres)]
+        if bool((gaps > WIDTH).all()):
+            mine = np.array(variants)
+            nearest = [gaps[mine == v].min(initial=np.inf) for v in (1, 2, 3, 4)]
+            variants.append(1 + int(np.argmax(nearest)))
             centres = np.vstack([centres, new])
-    return centres, radii
+    return centres, radii, variants
 
 
 class Sizes:
     """Radii of the particles at every output time; nothing else is kept."""
 
     def __init__(self, alloy: GammaPrime) -> None:
-        self._grid, self._middle = alloy.model.grid, sum(alloy.compositions) / 2
-        self._variants = L12Variants(threshold=0.1 * alloy.order)
+        self._grid, self._compositions = alloy.model.grid, alloy.compositions
+        self._variants = L12Variants(threshold=0.05 * alloy.order)
         self.rows: list[dict[str, Any]] = []
 
     def restore(self) -> None:
         """There is nothing to go on from."""
 
     def append(self, record: Record) -> None:
-        """Measure by composition: order leads it by a third of the interface."""
-        phases = self._variants(record.u) * (record.u[0] > self._middle)
-        particles = find_particles(self._grid, phases.cpu().numpy(), 5)
+        """Measure volumes up to the equimolar surface of every ordered region."""
+        low, high = self._compositions
+        share = ((record.u[0] - low) / (high - low)).cpu().numpy()
+        phases = self._variants(record.u).cpu().numpy()
+        particles = find_particles(self._grid, phases, 5, share)
         state = record.state
         self.rows.append({
             "time": state.time, "radii": np.sort(particles.radius).tolist(), "steps": state.steps,
@@ -108,10 +122,10 @@ def coarsen(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> d
     """Phase field and referee from the same balls."""
     alloy = model(f, kelvin, cells, device)
     edge = cells * SPACING
-    centres, radii = balls(edge)
+    centres, radii, variants = balls(edge)
     placed = [
-        Precipitate(tuple(x * 1e-9), float(r) * 1e-9, 1 + i % 4)
-        for i, (x, r) in enumerate(zip(centres, radii, strict=True))
+        Precipitate(tuple(x * 1e-9), float(r) * 1e-9, variant)
+        for x, r, variant in zip(centres, radii, variants, strict=True)
     ]
     u0 = precipitated(alloy, placed, composition=alloy.mean_composition(FRACTION))
     lsw = alloy.lsw_rate * 1e27
@@ -130,6 +144,7 @@ def coarsen(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> d
     referee = [radii, *ripen(sharp, centres, radii, edge, times)]
     return {
         "kelvin": kelvin, "cells": cells, "device": str(device), "lsw_rate": lsw,
+        "drag": alloy.drag(float(radii.mean()) * 1e-9),
         "wall_s": time.perf_counter() - began, "times": [0.0, *times],
         "phase_field": sizes.rows, "referee": [np.sort(r).tolist() for r in referee],
     }  # fmt: skip
@@ -204,7 +219,7 @@ def main() -> None:
     alloy = OrderedFcc.from_database(default_database(), ("NI", "AL"))
     keep([
         coarsen(alloy.at(kelvin, floor=1e-3), kelvin, options.cells, torch.device(options.device))
-        for kelvin in TEMPERATURES
+        for kelvin in ORDER_LENGTHS
     ])  # fmt: skip
 
 
