@@ -166,7 +166,7 @@ class _System:
                 lambda x, y: grid.mode_sum(self._weight, x, y),
                 b,
             )
-        near = inverse(curvature + spread.matrix, spread.typical / 2)
+        near = inverse(curvature + spread.matrix, float(spread.typical.min()) / 2)
         x = self._conjugate_gradients(
             lambda p: spread.moving(tangent.on_cells(p, self._diagonal)),
             lambda r: spread.moving(product(near, r)),

@@ -61,28 +61,42 @@ def product(
 
 
 def inverse(
-    matrix: Float[Tensor, "field field *space"], floor: Float[Tensor, " field"]
+    matrix: Float[Tensor, "field field *space"], floor: float
 ) -> Float[Tensor, "field field *space"]:
     """Of symmetric matrices, by sweeping one row and column after the other.
 
-    A pivot below its `floor` is replaced by it, so that what is found is positive definite, and the
-    inverse of the matrix wherever that is so definite itself.
+    Where a pivot is below `floor`, a multiple of the unit matrix is added first by which, after
+    Gershgorin, no eigenvalue is: what is found is positive definite everywhere.
     """
-    flat = matrix.flatten(2)
+    flat, unit = matrix.flatten(2), torch.eye(len(matrix)).to(matrix)[..., None]
     out = torch.empty_like(flat)
-    ids = range(len(flat))
     for part in parts(flat):
-        rows = [[flat[i, j, part] for j in ids] for i in ids]
-        for k in ids:
-            pivot = 1 / rows[k][k].clamp_min(floor[k])
-            scaled = [row[k] * pivot for row in rows]
-            for i in ids:
-                for j in range(i + 1):
-                    if i != k and j != k:
-                        rows[i][j] = rows[j][i] = rows[i][j] - scaled[i] * rows[k][j]
-            for i in ids:
-                rows[i][k] = rows[k][i] = scaled[i] if i != k else -pivot
-        for i in ids:
-            for j in ids:
-                torch.neg(rows[i][j], out=out[i, j, part])
+        these = flat[..., part]
+        found, least = _swept(these)
+        bad = least < floor
+        if bool(bad.any()):
+            diagonal = torch.einsum("iic->ic", these)
+            lowest = (diagonal - (these.abs().sum(1) - diagonal.abs())).amin(0)
+            found, _ = _swept(these + unit * torch.where(bad, floor - lowest, 0.0))
+        out[..., part] = found
     return out.view_as(matrix)
+
+
+def _swept(
+    matrix: Float[Tensor, "field field cell"],
+) -> tuple[Float[Tensor, "field field cell"], Float[Tensor, " cell"]]:
+    """The inverse and the least pivot."""
+    ids = range(len(matrix))
+    rows = [[matrix[i, j] for j in ids] for i in ids]
+    least = torch.full_like(rows[0][0], torch.inf)
+    for k in ids:
+        least = torch.minimum(least, rows[k][k])
+        pivot = 1 / rows[k][k]
+        scaled = [row[k] * pivot for row in rows]
+        for i in ids:
+            for j in range(i + 1):
+                if i != k and j != k:
+                    rows[i][j] = rows[j][i] = rows[i][j] - scaled[i] * rows[k][j]
+        for i in ids:
+            rows[i][k] = rows[k][i] = scaled[i] if i != k else -pivot
+    return -torch.stack([torch.stack(row) for row in rows]), least
