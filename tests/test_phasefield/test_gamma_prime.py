@@ -43,6 +43,20 @@ def test_a_flat_interface_at_rest_has_the_energy_and_width_asked_for(temperature
     assert width == pytest.approx(NI_AL.interface_width.at(temperature), rel=0.01)
 
 
+def test_drag_is_the_resistance_of_ordering_over_that_of_diffusion():
+    """Of a moving profile of the flat interface, and in the matrix around a sphere."""
+    length, radius = 1e-9, 10e-9
+    ni_al = alloy(1273, (64,), 0.15e-9, order_length=length)
+    u, model = at_rest(ni_al, half_filled(ni_al)), ni_al.model
+    profile = float(torch.diff(u[1:]).square().sum()) / 0.15  # ∫ Σ(∂η/∂x)² dx, 1/nm
+    low, high = ni_al.compositions
+    ratio = profile / model.fields[1].mobility
+    ratio /= (high - low) ** 2 * radius * 1e9 / model.fields[0].mobility
+    assert ni_al.drag(radius) == pytest.approx(ratio, rel=0.05)
+    assert ni_al.drag(2 * radius) == pytest.approx(ni_al.drag(radius) / 2)
+    assert alloy(1273, (64,), 0.15e-9).drag(radius) < 0.01
+
+
 @pytest.mark.parametrize("shift", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_three_cells_across_an_interface_keep_its_energy_wherever_it_lies(shift):
     """No cell holds it back: 12 J/mol are the curvature of a ball of 0.15 µm."""

@@ -129,6 +129,20 @@ def test_two_variants_that_touch_are_two_particles():
     assert len(particles((phases > 0).astype(np.int64)).volume) == 1
 
 
+def test_volume_up_to_the_equimolar_surface():
+    """Two discs of c from 0.1 to 0.3 with tanh profiles; regions are taken larger than discs."""
+    grid = Grid((80, 40), SPACING)
+    x, y = grid.cell_centres()
+    away = torch.stack([torch.hypot(x / SPACING - a, y / SPACING - 20) for a in (20, 60)])
+    radii = torch.tensor([8.0, 12.0], dtype=torch.float64)[:, None, None]
+    share = (0.5 * (1 - torch.tanh((away - radii) / 1.5))).sum(0)
+    regions = (away < radii + 7).any(0).numpy().astype(np.int64)
+    found = find_particles(grid, regions, 2, share.numpy())
+    # Gibbs's surface of ½(1 − tanh) in two dimensions: r² + (π²/12)(1.5)²
+    wanted = np.pi * (np.array([64.0, 144.0]) + np.pi**2 / 12 * 1.5**2) * SPACING**2
+    np.testing.assert_allclose(np.sort(found.volume), wanted, rtol=2e-3)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_particle_across_a_boundary_is_one_if_periodic_and_two_if_walled(axis):
     centre = [6.0] * 3
