@@ -285,6 +285,19 @@ def test_layers_without_misfit_are_springs_in_series(held, applied):
     assert float(model.respond(u).energy) / 33 == pytest.approx(work, rel=1e-8)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_body_alike_everywhere_takes_the_strain_that_it_would_like(dtype):
+    """Without a stress to measure errors by."""
+    for shape in ((32,), (16, 16)):
+        for value in (0.0, 0.37, 0.7160670161247253, 0.7890034317970276, 1.0):
+            grid, u = Grid(shape, 1.0, dtype=dtype), torch.full((1, *shape), value, dtype=dtype)
+            change = -0.3 * cubic(206.0, 100.0, 150.0)
+            _, model = both(grid, NICKEL, SHEARED, SMOOTH, change, tolerance=1e-5)
+            largest = float(model.stress(u).abs().max())
+            assert largest < 100 * grid.epsilon * 0.01 * 206.6
+            assert model.iterations < 12
+
+
 def test_a_faint_wave_is_known_as_well_as_a_strong_one():
     """Their stresses are as their amplitudes, whatever misfit is common to all cells."""
     grid = Grid((32,), 1.0)
