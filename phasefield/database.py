@@ -11,6 +11,7 @@ from typing import Any
 from pycalphad import Database
 from pycalphad import variables as v
 from pycalphad.io.database import Phase
+from pyparsing import ParseException
 from symengine import Basic, Piecewise, RealDouble
 
 Key = tuple[str, str, int]
@@ -66,10 +67,17 @@ def open_database(path: Path) -> Database:
 
     Raises:
         FileNotFoundError: there is no file.
+        ValueError: it is none that pycalphad reads.
     """
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a database; there is no file {path}.")
-    return Database(str(path))
+    try:
+        return Database(str(path))
+    except (ParseException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"`path` must be a database; {path} cannot be read as one: {reason}."
+        ) from error
 
 
 def require_phase(database: Database, name: str, path: Path) -> None:
@@ -193,7 +201,7 @@ def _in_force(expression: Basic, temperature: float, functions: Mapping[str, Bas
         pieces = zip(expression.args[::2], expression.args[1::2], strict=True)
         # For all other temperatures pycalphad adds a piece that is zero, without a rule.
         limited = [(g, rule) for g, rule in pieces if rule.free_symbols]
-        within = [g for g, rule in limited if rule.xreplace({v.T: temperature})]
+        within = [g for g, rule in limited if rule.xreplace({v.T: RealDouble(temperature)})]
         if not within:
             raise LookupError(f"known for {', '.join(str(rule) for _, rule in limited)}")
         expression = within[0]

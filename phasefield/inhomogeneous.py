@@ -48,6 +48,9 @@ from phasefield.stiffness import (
 ITERATIONS = 500
 """Most iterations for one equilibrium."""
 
+ROUNDING = 16
+"""Relative error of strains, in units of that of a number, which iterations need not go below."""
+
 
 class NoEquilibrium(ValueError):
     """Fields for which the iteration comes to no end."""
@@ -198,7 +201,7 @@ class InhomogeneousElasticity:
         residual = body.residual(stress)
         direction = relaxed = body.relaxed(residual)
         left, count = body.product(residual, relaxed), 0
-        enough = self.tolerance**2 * self._scale(theta)
+        enough = self._enough(theta)
         while left > enough:
             change = body.strain(direction)
             answer = body.stress(change)
@@ -225,11 +228,16 @@ class InhomogeneousElasticity:
             self.forget()
         return elastic, stress, mean
 
-    def _scale(self, theta: Tensor) -> float:
-        """An upper bound of the energy that strains of the size of the misfit would have."""
-        stiffest = float(torch.linalg.eigvalsh(self._between)[-1])
+    def _enough(self, theta: Tensor) -> float:
+        """Energy that may be left unfreed; more than rounding leaves where all cells are alike."""
         uneven = theta - self._column(self.grid.mean(theta))
-        alike = self.grid.total((uneven.flatten(1) @ uneven.flatten(1).T).double())
+        rounding = ROUNDING * self.grid.epsilon
+        return self.tolerance**2 * self._scale(uneven) + rounding**2 * self._scale(theta)
+
+    def _scale(self, theta: Tensor) -> float:
+        """An upper bound of the energy that strains of the size of these misfits would have."""
+        stiffest = float(torch.linalg.eigvalsh(self._between)[-1])
+        alike = self.grid.total((theta.flatten(1) @ theta.flatten(1).T).double())
         misfit = (alike * (self._strains @ self._strains.T)).sum()
         from_outside = (
             self._mean.strain.square().sum() + self._mean.applied.square().sum() / stiffest**2

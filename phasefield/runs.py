@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ import xarray
 from torch import Tensor
 
 from idnn.files import exclusive, write_atomically
-from idnn.free_energy import BraggWilliams, FreeEnergy, IdealMixing
-from idnn.order_parameters import FCC_L12, System
 from idnn.runtime import one_torch_thread, versions
 from phasefield.adaptive import StepControl, StepTooSmall
 from phasefield.elasticity import HomogeneousElasticity, Misfit
-from phasefield.expression import Expression, double_well
+from phasefield.expression import Expression
 from phasefield.files import open_history, open_trajectory
-from phasefield.free_energies import load_energy, require_admissible
+from phasefield.free_energies import require_admissible
 from phasefield.gathering import Gathering
 from phasefield.grid import Grid
 from phasefield.implicit import implicit_bdf2
@@ -34,12 +32,9 @@ from phasefield.noise import Noise
 from phasefield.observe import L12_SIGNS, AboveThreshold, L12Variants, PhaseMap, variants_present
 from phasefield.recorder import RunRecorder
 from phasefield.run_directory import claim
+from phasefield.run_energy import run_energy
 from phasefield.settings import (
-    BraggWilliamsSettings,
-    DoubleWellSettings,
     FieldSettings,
-    FormulaSettings,
-    LearnedSettings,
     NucleusSettings,
     Settings,
     TimeSettings,
@@ -75,7 +70,7 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
 
     Raises:
         ValueError: the initial state is not admissible, or the nuclei do not fit.
-        FileNotFoundError: there is no model file.
+        FileNotFoundError: there is no model or database file.
     """
     device = _device(settings.device, team)
     threads = max(1, (os.cpu_count() or 1) // team.local_size)
@@ -85,15 +80,16 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
     grid = Grid(
         table.shape, table.spacing, table.boundaries or (), device, dtype, workers, team=team
     )
-    f, system, provenance = _energy(settings, grid.device)
-    u0 = _initial_state(settings, grid, _fields(settings)).to(dtype)
-    if system is not None:
-        require_admissible(u0, system, team, grid.slabs.planes.start)
+    fields = _fields(settings)
+    energy = run_energy(settings.energy, [field.name for field in fields], grid.device)
+    u0 = _initial_state(settings, grid, fields).to(dtype)
+    if energy.domain is not None:
+        require_admissible(u0, energy.domain, team, grid.slabs.planes.start)
     noise = None
     if settings.noise is not None:
         noise = Noise(settings.noise.temperature, settings.seed, settings.noise.extent)
     model = GradientFlow(
-        grid, f, _fields(settings), settings.site_volume, noise=noise, dealias=table.dealias,
+        grid, energy.f, fields, settings.site_volume, noise=noise, dealias=table.dealias,
         elastic=_elastic(settings, grid),
     )  # fmt: skip
     threshold = settings.phases.threshold
@@ -101,10 +97,10 @@ def prepare(settings: Settings, team: Team = ALONE) -> Run:
         model=model,
         u0=u0,
         times=tuple(settings.time.output_times()),
-        phases=AboveThreshold(threshold) if system is None else L12Variants(threshold),
+        phases=L12Variants(threshold) if len(fields) == 4 else AboveThreshold(threshold),
         control=_control(settings.time),
         events=_events(settings, grid),
-        attributes=_attributes(settings, grid, provenance),
+        attributes=_attributes(settings, grid, energy.provenance),
     )
 
 
@@ -231,32 +227,6 @@ def _device(name: str, team: Team = ALONE) -> torch.device:
     return torch.device(name, team.local_rank) if name == "cuda" else torch.device(name)
 
 
-def _energy(
-    settings: Settings, device: torch.device
-) -> tuple[FreeEnergy, System | None, dict[str, str]]:
-    match settings.energy:
-        case DoubleWellSettings() as e:
-            return double_well(e.height, e.low, e.high), None, {}
-        case FormulaSettings() as e:
-            names = tuple(field.name for field in _fields(settings))
-            f = Expression(e.formula, names, e.constants)
-            return f, FCC_L12 if len(names) == 4 else None, {}
-        case BraggWilliamsSettings() as e:
-            ideal = IdealMixing(FCC_L12.q, e.temperature, e.floor)
-            v = [e.composition_interaction] + [e.order_interaction] * 3
-            f = BraggWilliams(ideal, torch.tensor(v, dtype=torch.float64))
-            return f, FCC_L12, {}
-        case LearnedSettings() as e:
-            learned = load_energy(e.model, member=e.member, floor=e.floor, device=device)
-            if learned.system.name != FCC_L12.name:
-                raise ValueError(
-                    f"`energy.model` must be of system {FCC_L12.name!r}, whose order parameters "
-                    f"this run has; {e.model} is of {learned.system.name!r}."
-                )
-            provenance = {"model_sha256": learned.sha256, "model_data_hash": learned.data_hash}
-            return learned.f, learned.system, provenance
-
-
 def _fields(settings: Settings) -> tuple[OrderField, ...]:
     def one(name: str, conserved: bool, table: FieldSettings) -> OrderField:
         return OrderField(name, conserved, table.mobility, table.kappa)
@@ -319,9 +289,10 @@ def _nuclei(settings: Settings, grid: Grid, generator: torch.Generator) -> list[
     return nuclei
 
 
-def _attributes(settings: Settings, grid: Grid, provenance: dict[str, str]) -> dict[str, Any]:
-    """What is kept with the results; paths are left out of the settings, a model is its hash."""
-    plain = settings.model_dump(mode="json", exclude={"output": True, "energy": {"model"}})
+def _attributes(settings: Settings, grid: Grid, provenance: Mapping[str, str]) -> dict[str, Any]:
+    """What is kept with the results; paths are left out of the settings, files are their hashes."""
+    files = {"model", "database"}
+    plain = settings.model_dump(mode="json", exclude={"output": True, "energy": files})
     plain["device"] = grid.device.type
     plain["energy"] |= provenance
     return {

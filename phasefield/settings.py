@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from idnn.settings import BadSettings, Table, read_table, validate
 
@@ -96,6 +96,38 @@ class LearnedSettings(Table):
     floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 2e-3
     """Site fraction below which ideal mixing is continued by its Taylor polynomial. It bounds the
     curvature of f, and with it what a time step can be; no less than the model was trained with."""
+
+
+Name = Annotated[str, StringConstraints(min_length=1, to_upper=True)]
+"""Of an element or a phase in a database, which writes them in capitals."""
+
+
+class CalphadSettings(Table):
+    """[energy] kind = "calphad": a phase of two elements from a database."""
+
+    kind: Literal["calphad"]
+    database: Path | None = None
+    """A TDB file, relative to the TOML file; not given: Al–Ni of Dupin, Ansara & Sundman (2001,
+    doi:10.1016/S0364-5916(01)00049-9)."""
+    elements: tuple[Name, Name]
+    """Solvent and solute; c is the fraction of the second."""
+    phase: Name = "FCC_L12"
+    """FCC_L12, which orders: of c and η; any other has its atoms on one sublattice: of c alone."""
+    temperature: Positive
+    """K."""
+    floor: Annotated[float, Field(gt=0, lt=0.5, strict=True)] = 1e-3
+    """As that of a learned energy. Above the smallest site fraction of a phase it moves that phase:
+    γ′ of Ni–Al has 5e-3 at 1200 K, 6e-4 at 1000 K and 4e-5 at 823 K."""
+
+    @property
+    def orders(self) -> bool:
+        """Whether the phase has order parameters."""
+        return self.phase == "FCC_L12"
+
+
+EnergySettings = (
+    DoubleWellSettings | FormulaSettings | BraggWilliamsSettings | LearnedSettings | CalphadSettings
+)
 
 
 class FieldSettings(Table):
@@ -227,10 +259,7 @@ class Settings(Table):
     output: Path
     """Directory of the run, relative to the TOML file."""
     grid: GridSettings
-    energy: Annotated[
-        DoubleWellSettings | FormulaSettings | BraggWilliamsSettings | LearnedSettings,
-        Field(discriminator="kind"),
-    ]
+    energy: Annotated[EnergySettings, Field(discriminator="kind")]
     site_volume: Positive = 1.0
     """Ω, nm³ per site."""
     composition: FieldSettings | None = None
@@ -253,6 +282,8 @@ class Settings(Table):
             raise ValueError(
                 f"a {self.energy.kind} energy has c and η: give both [composition] and [order]"
             )
+        if isinstance(self.energy, CalphadSettings):
+            self._require_fields_of(self.energy)
         late = max((nucleus.time for nucleus in self.nucleus), default=0.0)
         if late > self.time.end:
             raise ValueError(f"`nucleus.time` must not be after `time.end`; one is {late:g}")
@@ -265,6 +296,12 @@ class Settings(Table):
                 '`time.integrator` = "exponential_euler"'
             )
         return self
+
+    def _require_fields_of(self, energy: CalphadSettings) -> None:
+        if self.composition is None or (self.order is not None) != energy.orders:
+            fields = "c and η: give both" if energy.orders else "c alone: give"
+            no = "and" if energy.orders else "and no"
+            raise ValueError(f"the phase {energy.phase} has {fields} [composition] {no} [order]")
 
 
 def read_settings(
@@ -301,8 +338,10 @@ def read_settings(
 
 def _absolute(settings: Settings, base: Path) -> Settings:
     update: dict[str, Any] = {"output": (base / settings.output).resolve()}
-    if isinstance(settings.energy, LearnedSettings):
-        update["energy"] = settings.energy.model_copy(
-            update={"model": (base / settings.energy.model).resolve()}
-        )
+    energy = settings.energy
+    if isinstance(energy, LearnedSettings):
+        update["energy"] = energy.model_copy(update={"model": (base / energy.model).resolve()})
+    if isinstance(energy, CalphadSettings) and energy.database is not None:
+        path = (base / energy.database).resolve()
+        update["energy"] = energy.model_copy(update={"database": path})
     return settings.model_copy(update=update)

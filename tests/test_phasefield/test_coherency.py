@@ -27,6 +27,8 @@ def test_moduli_and_misfit_are_those_of_the_table_in_ev_per_cubic_nanometre():
     assert pytest.approx(GIGAPASCAL) == PASCAL * 1e9
     other = elastic.stiffness + elastic.contrasts[0].change
     assert other[3, 3] == pytest.approx(NI_AL.moduli_ordered[2].at(1073) * PASCAL)
+    mean = coherent(ni_al, NI_AL, one_stiffness=True).model.elastic.stiffness
+    assert mean[3, 3] == pytest.approx(float(elastic.stiffness[3, 3] + other[3, 3]) / 2)
     assert elastic.misfits[0].strain[1, 1] == pytest.approx(NI_AL.misfit.at(1073))
     assert elastic.mean_strain == {"zz": 0.0, "yz": 0.0, "xz": 0.0}
     low, high = ni_al.compositions
@@ -41,6 +43,24 @@ def test_gamma_alone_is_free_of_stress_and_a_stress_is_given_in_pascal():
     assert float(free.model.elastic.respond(u).energy) == pytest.approx(0, abs=1e-12)
     pulled = coherent(ni_al, NI_AL, one_stiffness=True, mean_stress={"xx": 1e8})
     assert pulled.model.elastic.stress(u)[0, 0, 0] / PASCAL == pytest.approx(1e8)
+
+
+@pytest.mark.parametrize("one_stiffness", [True, False])
+def test_what_is_held_and_applied_reaches_a_body_in_space_which_else_is_free(one_stiffness):
+    ni_al = alloy(1073, (4, 4, 4), 0.5e-9, walls=False, dealias=1.0)
+    options = {"one_stiffness": one_stiffness}
+    assert coherent(ni_al, NI_AL, **options).model.elastic.mean_strain == {}
+    held = coherent(ni_al, NI_AL, mean_strain={"xx": 1e-3}, mean_stress={"yy": 2e8}, **options)
+    u = in_matrix(held, [])
+    elastic = held.model.elastic
+    c11, c12 = elastic.stiffness[0, :2].tolist()
+    # σ_zz = 0 and σ_yy as applied: two equations for the other two strains.
+    side = torch.linalg.solve(
+        torch.tensor([[c11, c12], [c12, c11]]),
+        torch.tensor([2e8 * PASCAL - c12 * 1e-3, -c12 * 1e-3]),
+    )
+    expected = [c11 * 1e-3 + c12 * float(side.sum()), 2e8 * PASCAL, 0, 0, 0, 0]
+    assert elastic.stress(u)[:, 0, 0, 0].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
 def test_a_particle_in_the_plane_has_the_energy_of_a_dilated_cylinder():

@@ -166,6 +166,20 @@ def test_a_missing_database_is_named(tmp_path):
         OrderedFcc.from_database(tmp_path / "none.tdb", ("NI", "AL"))
 
 
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "model.tdb"
+    for content in (b"no database", bytes(range(128, 256))):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"`path` must be .*model\.tdb cannot be read as one"):
+            OrderedFcc.from_database(path, ("NI", "AL"))
+
+
+def test_a_whole_number_of_kelvin_at_which_a_range_begins_is_within_it(fcc):
+    """700 K is where one polynomial of aluminium ends and the next begins."""
+    eta = sobol_states(5, seed=9)
+    torch.testing.assert_close(fcc.at(700)(eta), fcc.at(700.0)(eta), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("temperature", "message"),
     [

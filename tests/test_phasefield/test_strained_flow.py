@@ -147,6 +147,14 @@ def test_aliases_of_f_do_not_touch_what_is_elastic(dealias):
     assert stepper.start(u0).energy.elastic == pytest.approx(float(plain), rel=1e-12)
 
 
+def test_a_rise_of_the_energy_within_the_error_of_the_strains_is_none():
+    exact, rough = (flow(stiffer=4.0, tolerance=each) for each in (1e-10, 0.03))
+    u_hat = exact.grid.transform(random((32, 32)))
+    best, energy = (model.energy(u_hat, model.evaluate(u_hat)) for model in (exact, rough))
+    assert energy.elastic > best.elastic
+    assert energy.rounding > 0.03**2 * energy.elastic > 1e3 * best.rounding
+
+
 def test_plane_strain_stores_more_than_a_free_plate():
     held, free = (flow(mean_strain=s).elastic for s in (PLANE_STRAIN, {}))
     u = random((32, 32))
