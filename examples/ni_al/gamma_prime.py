@@ -4,7 +4,7 @@
 
 The network of `demo.py` at 1000 K, constants of `phasefield.ni_al`, an interface of 8 nm in cells
 of 2 nm, a third of γ′, plane strain in two dimensions. The run is kept in runs/gamma_prime and goes
-on with the same command; gamma_prime.png there shows it. TIMING
+on with the same command; gamma_prime.png there shows it.
 """
 
 import argparse
