@@ -15,9 +15,9 @@ from phasefield.tangent import Tangent, inverse, product
 NEWTON_STEPS = 8
 """Most corrections of one step."""
 
-CONVERGED = 1e-6
-"""A step is solved once a correction changes no field by more than this: the error that is left is
-smaller still, for Newton's iteration converges fast."""
+CONVERGED = 1e-7
+"""A step is solved once a correction changes no field by more than this, or than ten times the
+rounding error of fields near 1: what is left is a fraction `FORCING` of it."""
 
 KRYLOV_STEPS = 200
 """Most iterations for one correction."""
@@ -139,7 +139,7 @@ class _System:
             size = self.grid.largest(self.grid.inverse(change))
             if not size < before:
                 raise NotConverged
-            if size <= CONVERGED:
+            if size <= max(CONVERGED, 10 * self.grid.epsilon):
                 return u_hat, self._evaluate(u_hat), self.work
             before = size
         raise NotConverged
