@@ -46,7 +46,7 @@ def green(centres: np.ndarray, edge: float) -> np.ndarray:
     x = centres / edge
     apart = x[:, None] - x[None]
     apart -= np.round(apart)
-    alpha, reach = 6.0, 6
+    alpha, reach = 5.0, 6
     images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
     r = np.linalg.norm(apart[:, :, None] + images, axis=-1)
     r[r == 0] = np.inf
@@ -63,9 +63,14 @@ def green(centres: np.ndarray, edge: float) -> np.ndarray:
 
 
 def ripen(
-    alloy: Alloy, centres: np.ndarray, radii: np.ndarray, edge: float, times: Sequence[float]
+    alloy: Alloy,
+    centres: np.ndarray,
+    radii: np.ndarray,
+    edge: float,
+    times: Sequence[float],
+    supersaturation: float = 0.0,
 ) -> list[np.ndarray]:
-    """Radii (nm) of the balls that are left at each of `times` (s), from a matrix at the tie-line.
+    """Radii (nm) of the balls that are left at each of `times` (s).
 
     Args:
         alloy: see there.
@@ -73,16 +78,19 @@ def ripen(
         radii: nm.
         edge: of the cube, nm.
         times: increasing.
+        supersaturation: w̄ of the matrix at the start.
     """
     everything = green(centres, edge)
     alive, cubes, solute = np.arange(len(radii)), radii**3, (radii**3).sum()
     volume, gone, now, found = edge**3, GONE * float((radii**3).mean()), 0.0, []
+    dissolved = supersaturation * (volume - 4 * np.pi / 3 * solute)
 
     def rate(_: float, cubes: np.ndarray) -> np.ndarray:
         r = np.cbrt(np.maximum(cubes, gone / 8))
         matrix = everything[np.ix_(alive, alive)] + np.diag(1 / r)
         content = 4 * np.pi / 3 * cubes.sum()
-        mean = alloy.gap * (4 * np.pi / 3 * solute - content) / (volume - content)
+        released = alloy.gap * (4 * np.pi / 3 * solute - content)
+        mean = (dissolved + released) / (volume - content)
         b = np.linalg.solve(matrix, alloy.capillary / r - mean)
         return -3 * alloy.diffusivity * b / alloy.gap
 
