@@ -3,12 +3,11 @@
     python examples/ni_al/gamma_prime.py [--cells 128] [--dimensions 3] [--hours 10]
 
 The network of `demo.py` at 1000 K, constants of `phasefield.ni_al`, an interface of 8 nm in cells
-of 2 nm, a third of γ′, plane strain in two dimensions. The run is kept in runs/gamma_prime and goes
-on with the same command; gamma_prime.png there shows it.
+of 2 nm, a third of γ′, plane strain in two dimensions. The run is kept in runs/gamma_prime (without
+misfit, in another folder) and goes on with the same command; gamma_prime.png there shows it.
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,25 +29,17 @@ from phasefield.precipitates import precipitated, scattered_precipitates
 from phasefield.recorder import RunRecorder
 from phasefield.solve import solve
 
+MODEL = Path("runs/ni_al_dft/model.safetensors")
 KELVIN, WIDTH, FRACTION, RADIUS = 1000.0, 8e-9, 1 / 3, 16e-9
 CONTROL = StepControl(tolerance=1e-4, first_step=1e-4, integrator=implicit_bdf2)
 
 
-def alloy(model: Path, shape: tuple[int, ...], device: str, *, misfit: bool) -> GammaPrime:
+def alloy(shape: tuple[int, ...], device: str, *, misfit: bool) -> GammaPrime:
     """The equations; without `misfit` no elasticity."""
     constants = replace(NI_AL, interface_width=fixed("interface width", "m", WIDTH, "chosen"))
-    grid = box(shape, WIDTH / 4, device=torch.device(device))
-    f = load_energy(model).f
+    grid, f = box(shape, WIDTH / 4, device=torch.device(device)), load_energy(MODEL).f
     found = gamma_prime(f, constants, KELVIN, grid, dealias=1.0, order_length=WIDTH / 8)
     return coherent(found, constants) if misfit else found
-
-
-def start(ni_al: GammaPrime, seed: int) -> torch.Tensor:
-    """Balls of the four variants in a supersaturated matrix."""
-    shape, random = ni_al.model.grid.shape, torch.Generator().manual_seed(seed)
-    content = (0.05, 0.03)[len(shape) - 2] * (shape[0] * WIDTH / 4 / RADIUS) ** len(shape)
-    balls = scattered_precipitates(ni_al, RADIUS, max(1, round(content)), random)
-    return precipitated(ni_al, balls, composition=ni_al.mean_composition(FRACTION))
 
 
 def main() -> None:
@@ -56,34 +47,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, default=128, help="along each axis")
     parser.add_argument("--dimensions", type=int, default=3, choices=(2, 3))
-    parser.add_argument("--hours", type=float, default=10.0, help="of ageing")
-    parser.add_argument("--model", type=Path, default=Path("runs/ni_al_dft/model.safetensors"))
+    parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-misfit", action="store_true", help="without elasticity")
     o = parser.parse_args()
-    if not o.model.is_file():
-        parser.error(f"`--model`: there is no file {o.model}; run examples/ni_al/demo.py first")
+    if not MODEL.is_file():
+        parser.error(f"there is no {MODEL}; run examples/ni_al/demo.py first")
     keep_freed_memory()
-    ni_al = alloy(o.model, (o.cells,) * o.dimensions, o.device, misfit=not o.no_misfit)
+    ni_al = alloy((o.cells,) * o.dimensions, o.device, misfit=not o.no_misfit)
     grid, seen = ni_al.model.grid, L12Variants(threshold=ni_al.order / 2)
-    kind = "unstrained" if o.no_misfit else "strained"
-    directory = Path("runs/gamma_prime") / f"{o.cells}_{o.dimensions}d_{kind}"
+    count = (0.05, 0.03)[o.dimensions - 2] * (o.cells * WIDTH / 4 / RADIUS) ** o.dimensions
+    random = torch.Generator().manual_seed(1)
+    balls = scattered_precipitates(ni_al, RADIUS, max(1, round(count)), random)
+    u0 = precipitated(ni_al, balls, composition=ni_al.mean_composition(FRACTION))
+    directory = Path(f"runs/gamma_prime{'_unstrained' * o.no_misfit}/{o.cells}_{o.dimensions}d")
     times = [3600 * o.hours * 10.0**x for x in np.linspace(-4, 0, 25)]
     with exclusive(directory), torch.no_grad():
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
-        solution = solve(ni_al.model, start(ni_al, 1), times, control=CONTROL, recorder=recorder)
+        solution = solve(ni_al.model, u0, times, control=CONTROL, recorder=recorder)
     u, figure = solution.u.cpu(), directory / "gamma_prime.png"
-    title = f"{KELVIN:g} K, {solution.time / 3600:.3g} h"
+    title, phases = f"{KELVIN:g} K, {solution.time / 3600:.3g} h", seen(u).numpy()
     if o.dimensions == 3:
-        plot_cube(seen(u).numpy(), grid.spacing, title, figure)
+        plot_cube(phases, grid.spacing, title, figure)
     else:
-        phases = seen(u).numpy()
         plot_microstructure(u.numpy(), phases, NAMES, seen.labels, grid.spacing, title, figure)
-    rich = u[0] > sum(ni_al.compositions) / 2
-    print(json.dumps({
-        "figure": str(figure), "hours": solution.time / 3600, "wall_s": solution.wall_s,
-        "fraction": float(rich.double().mean()), "lever_rule_unstrained": FRACTION,
-    }))  # fmt: skip
+    fraction = float((u[0] > sum(ni_al.compositions) / 2).double().mean())
+    print(f"{figure}: {solution.wall_s:.0f} s, γ′ {fraction:.4f}, lever rule {FRACTION:.4f}")
 
 
 if __name__ == "__main__":
