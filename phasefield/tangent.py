@@ -17,8 +17,8 @@ class Tangent:
 
     Attributes:
         grid: the cells.
-        curvature: of the free energy on every cell, of which there is more if `local` is another
-            map; a preconditioner asks no more.
+        curvature: of the free energy on every cell, for a preconditioner; `local` and `rest` say
+            what the change is.
         local: the part on cells; not given: none.
         rest: the part on modes; not given: none.
     """

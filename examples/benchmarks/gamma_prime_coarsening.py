@@ -9,9 +9,10 @@ as they are measured at the start, ripen between sharp interfaces beside it (`os
 1. `k_over_sharp_k`: changes of all rᵢ³ since the first output of the phase field over those of the
    sharp interfaces, by least squares; of balls that keep 0.6 of the mean radius.
 2. `sharp_k_over_k_lsw`: rate of ⟨r⟩³ of 500 balls between sharp interfaces over that of the dilute
-   limit, while from 60 to 20 % of them are left: the known effect of a tenth of γ′. n is that of
-   ⟨r⟩ = r₀(1 + (t − t₀)/τ)ⁿ there.
-3. `k_over_k_lsw`: their product, the rate of many balls in the phase field.
+   limit, while from 60 to 20 % of them are left. It holds the effect of a tenth of γ′ and that of a
+   start from a matrix at the tie-line and normal radii, which the balls have not forgotten: n, that
+   of ⟨r⟩ = r₀(1 + (t − t₀)/τ)ⁿ there, is not yet ⅓.
+3. `k_over_k_lsw`: their product, what the phase field would make of many such balls.
 
 Everything goes to `results/gamma_prime_coarsening.json` and .png; the last line is one JSON object.
 One process for each temperature. Half an hour on two cores for 48³ cells with six balls.
