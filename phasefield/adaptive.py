@@ -37,10 +37,6 @@ present step, of the longer or shorter one tried beside it, of one that ends at 
 SAFETY = 0.7
 """A step is doubled when its error, scaled to twice dt, is below this share of the tolerance."""
 
-LARGE_STEP_SHARE = 0.1
-"""Of the tolerance, for large steps: their error is the estimate itself, while an exponential step
-of fourth order errs far less than its estimate of third order."""
-
 LARGEST_CHANGE = 0.1
 """Where `steady` has the speed of the fields measured, a step grows only while they would change
 by less in it."""
@@ -205,8 +201,6 @@ class Stepper:
             state = replace(state, evaluations=state.evaluations + attempt.evaluations)
             energy = self._model.energy(attempt.u_hat, attempt.end)
             error = self._error(grid, attempt, energy)
-            if integrator is self._large:
-                error /= LARGE_STEP_SHARE
             precise = error <= self._control.tolerance  # false for NaN
             falls = energy.total <= state.energy.total + energy.rounding  # false for NaN
             unknown = math.isnan(state.energy.total) or self._model.fluctuates

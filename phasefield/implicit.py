@@ -1,7 +1,9 @@
 """Fully implicit steps, as long as accuracy allows: for what coarsens slowly or comes to rest."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,14 +19,26 @@ NEWTON_STEPS = 8
 
 CONVERGED = 1e-7
 """A step is solved once a correction changes no field by more than this, or than ten times the
-rounding error of fields near 1: what is left is a fraction `FORCING` of it."""
+rounding error of fields near 1,"""
+
+LEFT = 1e-8
+"""or once that times its ratio to the one before, which the next would change, is below this."""
+
+KEPT = 1e-5
+"""After a smaller correction the next one takes the same second derivatives."""
 
 KRYLOV_STEPS = 200
 """Most iterations for one correction."""
 
 FORCING = 2e-2
-"""Residual of a linear system, relative to its right-hand side: Newton's iteration takes few more
-corrections than with less, each at half the price."""
+"""Residual of a linear system, relative to its right-hand side, at most; the square of the ratio of
+the last two corrections where that is less (Eisenstat & Walker 1996, doi:10.1137/0917003),"""
+
+FINEST = 1e-4
+"""but no less than this."""
+
+ROUGH = 0.1
+"""The same for an error estimate."""
 
 
 @runtime_checkable
@@ -50,9 +64,6 @@ class NotConverged(Exception):
 
 
 def _implicit_bdf2(problem: Flow, dt: float) -> Step:
-    grid, linear, weight = problem.grid, problem.linear, problem.weight
-    turned, forced = dt / 2 * linear, dt / 2 * weight
-
     def step(at: Point) -> Attempt:
         two = at.u_old is not None
         ratio = dt / at.elapsed if two else 0.0
@@ -64,24 +75,25 @@ def _implicit_bdf2(problem: Flow, dt: float) -> Step:
             start.add_(at.u_hat, alpha=ratio).sub_(at.u_old, alpha=ratio)
         system = _System(problem, dt, lead, past, at.time + dt)
         try:
-            new, end, evaluations = system.solve(start)
+            new, end = system.solve(start)
+            error = system.error(at, new, end, lead * _share(ratio) if two else 1.0)
         except NotConverged:
             wrong = torch.full_like(start, torch.nan)
             nothing = torch.tensor(torch.nan, dtype=torch.float64, device=start.device)
             return Attempt(start, Evaluation(wrong, nothing, nothing), lambda: wrong, system.work)
-
-        def error() -> Tensor:
-            """The difference to the trapezoidal rule, filtered by (lead − dt L)⁻¹."""
-            by = 1 / (lead - dt * linear)
-            one, slope, pull = map(grid.coefficients, (by, by * turned, by * forced))
-            return grid.combine(
-                (one, 1.0, new), (one, -1.0, at.u_hat), (slope, -1.0, new), (slope, -1.0, at.u_hat),
-                (pull, -1.0, end.force_hat), (pull, -1.0, at.force_hat),
-            )  # fmt: skip
-
-        return Attempt(new, end, error, evaluations)
+        return Attempt(new, end, lambda: error, system.work)
 
     return step
+
+
+def _share(ratio: float) -> float:
+    """Error of the formula over its difference to the trapezoidal rule, which errs by −u‴dt³/12.
+
+    Of u = t³, with ω = dt/dt₋: its own error is K u‴dt³.
+    """
+    lead = (1 + 2 * ratio) / (1 + ratio)
+    own = ((3 + 1 / (ratio * (1 + ratio))) / lead - 1) / 6
+    return own / (own - 1 / 12)
 
 
 implicit_bdf2 = Integrator("implicit_bdf2", _implicit_bdf2, 2, 3, two_steps=True)
@@ -128,21 +140,36 @@ class _System:
         """Of the problem."""
         return self.problem.grid
 
-    def solve(self, u_hat: Tensor) -> tuple[Tensor, Evaluation, int]:
-        """The solution next to `u_hat`, its evaluation and the work done."""
-        before = torch.inf
+    def solve(self, u_hat: Tensor) -> tuple[Tensor, Evaluation]:
+        """The solution next to `u_hat` and its evaluation."""
+        before, forcing = math.inf, FORCING
         for _ in range(NEWTON_STEPS):
             found = self._evaluate(u_hat)
-            residual = self._residual(u_hat, found.force_hat)
-            change = self._correction(self.problem.tangent(u_hat), residual)
+            if before > KEPT:
+                self._solution = self._inverted(self.problem.tangent(u_hat))
+            change = self._solution(self._residual(u_hat, found.force_hat), forcing)
             u_hat = u_hat + change
             size = self.grid.largest(self.grid.inverse(change))
             if not size < before:
                 raise NotConverged
-            if size <= max(CONVERGED, 10 * self.grid.epsilon):
-                return u_hat, self._evaluate(u_hat), self.work
-            before = size
+            ratio = size / before if math.isfinite(before) else 1.0
+            if ratio * size <= LEFT or size <= max(CONVERGED, 10 * self.grid.epsilon):
+                return u_hat, self._evaluate(u_hat)
+            before, forcing = size, max(FINEST, min(FORCING, ratio**2))
         raise NotConverged
+
+    def error(self, at: Point, new: Tensor, end: Evaluation, scale: float) -> Tensor:
+        """`scale` times the difference to the trapezoidal rule, filtered by (lead − dt J)⁻¹.
+
+        J is the derivative at the end. With the linear part L in its place, which holds the
+        stabiliser of the stiffest cells, errors of all others would vanish.
+        """
+        miss = self.grid.combine(
+            (self._inertia, scale, new), (self._inertia, -scale, at.u_hat),
+            (self._stiffness, scale / 2, new), (self._stiffness, scale / 2, at.u_hat),
+            (self._moves, scale / 2, end.force_hat), (self._moves, scale / 2, at.force_hat),
+        )  # fmt: skip
+        return self._solution(miss, ROUGH)
 
     def _evaluate(self, u_hat: Tensor) -> Evaluation:
         self.work += 1
@@ -154,26 +181,32 @@ class _System:
             (self._stiffness, -1.0, u_hat), (self._moves, -1.0, force_hat),
         )  # fmt: skip
 
-    def _correction(self, tangent: Tangent, b: Tensor) -> Tensor:
-        """x of (diagonal + tangent) x = b."""
-        grid, spread = self.grid, self._spread
-        s = torch.tensor(self.problem.stabiliser or (0.0,) * len(b)).to(tangent.curvature)
-        curvature = tangent.curvature + torch.diag(s).view(len(b), len(b), *[1] * len(grid.shape))
+    def _inverted(self, tangent: Tangent) -> Callable[[Tensor, float], Tensor]:
+        """b and the residual allowed ↦ x of (diagonal + tangent) x = b."""
+        grid, spread, count = self.grid, self._spread, len(self.problem.rate)
+        s = torch.tensor(self.problem.stabiliser or (0.0,) * count).to(tangent.curvature)
+        curvature = tangent.curvature + torch.diag(s).view(count, count, *[1] * len(grid.shape))
         if not spread.is_less_than_of(curvature):
-            return self._conjugate_gradients(
+            return partial(
+                self._conjugate_gradients,
                 lambda p: grid.combine((self._diagonal, 1.0, p), (self._moves, 1.0, tangent(p))),
                 lambda r: grid.combine((self._inverse, 1.0, r)),
                 lambda x, y: grid.mode_sum(self._weight, x, y),
-                b,
             )
         near = inverse(curvature + spread.matrix, float(spread.typical.min()) / 2)
-        x = self._conjugate_gradients(
+        on_cells = partial(
+            self._conjugate_gradients,
             lambda p: spread.moving(tangent.on_cells(p, self._diagonal)),
             lambda r: spread.moving(product(near, r)),
             lambda x, y: float(grid.total((x * y).sum(dtype=torch.float64))),
-            grid.inverse(grid.combine((self._moves, 1.0, b))),
         )
-        return grid.transform(x)
+
+        def solution(b: Tensor, forcing: float) -> Tensor:
+            return grid.transform(
+                on_cells(grid.inverse(grid.combine((self._moves, 1.0, b))), forcing)
+            )
+
+        return solution
 
     def _conjugate_gradients(
         self,
@@ -181,11 +214,12 @@ class _System:
         precondition: Callable[[Tensor], Tensor],
         dot: Callable[[Tensor, Tensor], float],
         b: Tensor,
+        forcing: float,
     ) -> Tensor:
         x, r = torch.zeros_like(b), b
         z = precondition(r)
         p, rz = z, dot(r, z)
-        enough = FORCING**2 * rz
+        enough = forcing**2 * rz
         for _ in range(KRYLOV_STEPS):
             if not rz > enough:
                 return x

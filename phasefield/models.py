@@ -348,9 +348,9 @@ class GradientFlow:
         cells = u.view(len(u), -1)
         parts = cells.split(CELLS_PER_CALL if u.is_cpu else CELLS_PER_CALL_ON_GPU, dim=1)
         each = map if self.grid.workers is None else self.grid.workers.map
-        found = torch.cat(list(each(lambda part: curvature(self.f, part), parts)))
-        found -= torch.diag(self._stabilisers).to(found)
-        return found.movedim(0, -1).reshape(len(u), *u.shape).contiguous()
+        found = torch.cat(list(each(lambda part: curvature(self.f, part), parts)), dim=-1)
+        found -= torch.diag(self._stabilisers).to(found)[..., None]
+        return found.reshape(len(u), *u.shape)
 
     def _forces(self, u: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """∂f/∂uᵢ − Sᵢuᵢ, perhaps in the place of `u`; Σf and Σ|f|. Only a sweep knows a scale."""

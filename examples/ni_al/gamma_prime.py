@@ -31,7 +31,7 @@ from phasefield.solve import solve
 
 MODEL = Path("runs/ni_al_dft/model.safetensors")
 KELVIN, WIDTH, FRACTION, RADIUS = 1000.0, 8e-9, 1 / 3, 16e-9
-CONTROL = StepControl(tolerance=1e-4, first_step=1e-4, integrator=implicit_bdf2)
+CONTROL = StepControl(tolerance=1e-3, first_step=1e-4, integrator=implicit_bdf2, large_steps=None)
 
 
 def alloy(shape: tuple[int, ...], device: str, *, misfit: bool) -> GammaPrime:
@@ -61,7 +61,8 @@ def main() -> None:
     balls = scattered_precipitates(ni_al, RADIUS, max(1, round(count)), random)
     u0 = precipitated(ni_al, balls, composition=ni_al.mean_composition(FRACTION))
     directory = Path(f"runs/gamma_prime{'_unstrained' * o.no_misfit}/{o.cells}_{o.dimensions}d")
-    times = [3600 * o.hours * 10.0**x for x in np.linspace(-4, 0, 25)]
+    end = 3600 * o.hours
+    times = [*[t for t in np.logspace(0, 6, 61) if t < end], end]
     with exclusive(directory), torch.no_grad():
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
         solution = solve(ni_al.model, u0, times, control=CONTROL, recorder=recorder)

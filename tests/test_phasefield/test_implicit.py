@@ -1,6 +1,7 @@
 """Implicit steps: order, the equation they solve, tangents, long steps and their limits."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,8 +53,8 @@ def wave(grid):
     return grid.transform((0.5 + 0.1 * torch.cos(k * x) + 0.05 * torch.cos(2 * k * x))[None])
 
 
-def final(problem, u, integrator, steps):
-    dt = T / steps
+def final(problem, u, integrator, steps, time=T):
+    dt = time / steps
     step, force, old = integrator.prepare(problem, dt), problem.evaluate(u).force_hat, (None, None)
     for i in range(steps):
         attempt = step(Point(i * dt, u, force, *old, dt))
@@ -81,6 +82,20 @@ def test_its_error_estimate_is_of_third_order():
         return float(implicit_bdf2.prepare(problem, dt)(at).error().abs().max())
 
     assert math.log2(estimate(4e-3) / estimate(2e-3)) == pytest.approx(3, abs=0.2)
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_a_stabiliser_far_above_the_curvature_hides_no_error(ratio):
+    """The estimate against the error itself, for equal steps and for one twice as long."""
+    problem = replace(cahn_hilliard(), stabiliser=(1000.0,))
+    start, dt = wave(problem.grid), 0.005
+    middle = problem.grid.transform(final(problem, start, etdrk4, 64, dt / ratio))
+    forces = [problem.evaluate(u).force_hat for u in (middle, start)]
+    at = Point(dt / ratio, middle, forces[0], start, forces[1], dt / ratio)
+    attempt = implicit_bdf2.prepare(problem, dt)(at)
+    exact = final(problem, middle, etdrk4, 64, dt)
+    error = float((problem.grid.inverse(attempt.u_hat) - exact).abs().max())
+    assert float(problem.grid.inverse(attempt.error()).abs().max()) == pytest.approx(error, rel=0.3)
 
 
 def test_a_long_first_step_solves_the_equation_of_implicit_euler():

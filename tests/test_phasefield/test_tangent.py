@@ -99,11 +99,11 @@ def test_second_derivatives_of_a_network_by_differences():
     generator = torch.Generator().manual_seed(2)
     noise = 1e-3 * torch.randn(4, 500, generator=generator, dtype=torch.float64)
     u = torch.cat([L12[:, None] + 0.3 * noise, 0.1 + noise], 1)
-    exact = hessian(network, u.T)
+    exact = hessian(network, u.T).movedim(0, -1)
     assert float(exact.abs().max()) > 50
     before = u.clone()
-    torch.testing.assert_close(curvature(network, u), exact, rtol=1e-3, atol=1e-3)
+    largest = exact.abs().amax((0, 1))
+    assert bool(((curvature(network, u) - exact).abs() < 1e-4 * largest).all())
     assert torch.equal(u, before)
-    torch.testing.assert_close(
-        curvature(Sum((network, network)), u), 2 * exact, rtol=1e-3, atol=2e-3
-    )
+    twice = curvature(Sum((network, network)), u)
+    assert bool(((twice - 2 * exact).abs() < 2e-4 * largest).all())
