@@ -12,7 +12,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
 from idnn.equilibrium import TieLine
-from idnn.free_energy import FreeEnergy, chemical_potential
+from idnn.free_energy import FreeEnergy, chemical_potential, hessian
 from phasefield.piecewise import at_least
 from phasefield.symbolic import SymbolicEnergy, field_symbols
 
@@ -41,10 +41,13 @@ class OrderingPath:
     Attributes:
         f: eV/site.
         tie_line: its ends are the two phases.
+        relief: K, eV/site. A lattice parameter that goes with c costs coherent layers Kc² beside
+            terms that are linear in c, hence −K(c − c₀)(c′ − c) above the tangent of both phases.
     """
 
     f: FreeEnergy
     tie_line: TieLine
+    relief: float = 0.0
 
     @property
     def order(self) -> float:
@@ -60,17 +63,31 @@ class OrderingPath:
     def excess(
         self, c: Float[Tensor, " sample"], q: Float[Tensor, " sample"]
     ) -> Float[Tensor, " sample"]:
-        """Δω = f − μη₀ − ω, the height above the common tangent, eV/site."""
-        return self.f(self.eta(c, q)) - self.tie_line.mu * c - self.tie_line.left.omega
+        """Δω = f − μη₀ − ω − K(c − c₀)(c′ − c), the height above the common tangent, eV/site."""
+        low, high = self.tie_line.compositions
+        chemical = self.f(self.eta(c, q)) - self.tie_line.mu * c - self.tie_line.left.omega
+        return chemical - self.relief * (c - low) * (high - c)
+
+    def slope(
+        self, c: Float[Tensor, " sample"], q: Float[Tensor, " sample"]
+    ) -> Float[Tensor, " sample"]:
+        """∂Δω/∂c."""
+        by_composition = chemical_potential(self.f, self.eta(c, q))[:, 0] - self.tie_line.mu
+        return by_composition + self.relief * (2 * c - sum(self.tie_line.compositions))
+
+    def curvature(
+        self, c: Float[Tensor, " sample"], q: Float[Tensor, " sample"]
+    ) -> Float[Tensor, " sample"]:
+        """∂²Δω/∂c²."""
+        return hessian(self.f, self.eta(c, q))[:, 0, 0] + 2 * self.relief
 
     def lowest(self, q: Float[Tensor, " sample"]) -> Float[Tensor, " sample"]:
-        """The composition of lowest Δω from c to c′, by bisection of ∂f/∂c, which rises with c."""
+        """The composition of lowest Δω from c to c′, by bisection: its slope rises with c."""
         left, right = self.tie_line.compositions
         low, high = (q * self.order).clamp_min(left), torch.full_like(q, right)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            slope = chemical_potential(self.f, self.eta(middle, q))[:, 0]
-            below = slope < self.tie_line.mu
+            below = self.slope(middle, q) < 0
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return (low + high) / 2
 

@@ -12,7 +12,6 @@ from scipy.optimize import root_scalar
 from torch import Tensor
 
 from idnn.checks import require_positive
-from idnn.free_energy import chemical_potential, hessian
 from idnn.units import ELEMENTARY_CHARGE
 from phasefield.barrier import POINTS, Barrier, OrderingPath
 
@@ -22,6 +21,12 @@ JOULE_PER_SQUARE_METRE = ELEMENTARY_CHARGE * 1e18
 DIVISORS = (0.125, 32.0)
 """By what the barrier may be divided. Beyond, the ends of the profile are too sharp beside its
 middle for a grid that resolves its width."""
+
+NO_BARRIER = 1e-6
+"""σ/width (J/m³) where none is left."""
+
+EDGE = 0.1
+"""In q, about both phases, where Δω is next to nothing."""
 
 ITERATIONS = 40
 
@@ -67,7 +72,8 @@ def fitted(
         site_volume: Ω, nm³.
 
     Raises:
-        ValueError: no barrier within `DIVISORS` gives this σ at this width.
+        ValueError: no barrier within `DIVISORS` gives this σ at this width, or what the path is
+            relieved of leaves none.
     """
     require_positive("energy", energy)
     require_positive("width", width)
@@ -75,7 +81,8 @@ def fitted(
     wanted = math.log(energy / width)
 
     def off(log_divisor: float) -> float:
-        return math.log(profile.ratio(math.exp(log_divisor))) - wanted
+        ratio = profile.ratio(math.exp(log_divisor))
+        return math.log(max(ratio, NO_BARRIER)) - wanted
 
     ends = [math.log(d) for d in DIVISORS]
     high, low = (energy / math.exp(off(end) + wanted) for end in reversed(ends))
@@ -85,7 +92,14 @@ def fitted(
             f"{energy:g} J/m² with this free energy; it is {width:g} m."
         )
     divisor = math.exp(root_scalar(off, bracket=ends, xtol=1e-7).root)
-    return profile.scaled(divisor, energy)
+    found = profile.scaled(divisor, energy)
+    if not abs(off(math.log(divisor))) < 1e-3:  # it has none, or jumps to it
+        raise ValueError(
+            f"`interface_width` must be less, or the misfit: at {width:.3g} m an energy of "
+            f"{energy:g} J/m² leaves so low a barrier that coherency, which favours states between "
+            "γ and γ′, takes all of it."
+        )
+    return found
 
 
 @dataclass(eq=False)
@@ -103,7 +117,11 @@ class _Profile:
         self.c[0], self.c[-1] = ends.left.eta[0], ends.right.eta[0]
 
     def ratio(self, divisor: float) -> float:
-        """σ/width, J/m³."""
+        """σ/width, J/m³; 0 where no barrier is left."""
+        change = self.barrier.divided(divisor)(self.path.eta(self.c, self.q))
+        inner = (self.q > EDGE) & (self.q < 1 - EDGE)
+        if not bool(((self.path.excess(self.c, self.q) + change)[inner] > 0).all()):
+            return 0.0
         energy, width = self.measured(divisor)
         return energy / width
 
@@ -142,10 +160,10 @@ class _Profile:
 
     def _newton(self, change: Tensor) -> Tensor:
         """−H⁻¹g of the action; the diagonal of H is kept positive."""
-        eta, length = self.path.eta(self.c, self.q), self._lengths(self.c)
+        c, q, length = self.c[1:-1], self.q[1:-1], self._lengths(self.c)
         root, step = self._root(self.c, change), self.c.diff()
-        slope = (chemical_potential(self.path.f, eta)[1:-1, 0] - self.path.tie_line.mu) / root[1:-1]
-        bent = hessian(self.path.f, eta)[1:-1, 0, 0] / root[1:-1] - slope**2 / root[1:-1]
+        slope = self.path.slope(c, q) / root[1:-1]
+        bent = (self.path.curvature(c, q) - slope**2) / root[1:-1]
         mean = (root[1:] + root[:-1]) / 2
         tilt, around = step / length, (length[1:] + length[:-1]) / 2
         gradient = slope * around + (mean * tilt)[:-1] - (mean * tilt)[1:]

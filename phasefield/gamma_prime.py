@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -58,7 +58,8 @@ class GammaPrime:
 
     Attributes:
         model: the equations; lengths in nm, energies in eV/site, times in s.
-        tie_line: γ and γ′ at equilibrium.
+        path: the tie-line and how f rises between its ends.
+        barrier: of f along it, which the model's energy divides.
         interface: the flat interface between them.
         temperature: K.
         diffusivity: D̃ of γ at the tie-line, m²/s.
@@ -66,11 +67,17 @@ class GammaPrime:
     """
 
     model: GradientFlow
-    tie_line: TieLine
+    path: OrderingPath
+    barrier: Barrier
     interface: FlatInterface
     temperature: float
     diffusivity: float
     curvature: float
+
+    @property
+    def tie_line(self) -> TieLine:
+        """γ and γ′ at equilibrium."""
+        return self.path.tie_line
 
     @property
     def compositions(self) -> tuple[float, float]:
@@ -126,6 +133,22 @@ class GammaPrime:
         area = self.interface.energy / ELEMENTARY_CHARGE * NANOMETRE**2 * model.site_volume
         apart = radius / NANOMETRE * (high - low) ** 2
         return solute.mobility / order.mobility * area / (order.kappa * apart)
+
+    def relieved(self, relief: float) -> GammaPrime:
+        """With the same energy and width of the flat interface where coherency adds `relief`.
+
+        See `OrderingPath.relief`.
+
+        Raises:
+            ValueError: no barrier gives both, or none that is higher than what coherency takes.
+        """
+        path, old, model = replace(self.path, relief=relief), self.interface, self.model
+        new = fitted(
+            path, self.barrier, energy=old.energy, width=old.width, site_volume=model.site_volume
+        )
+        f = Sum((_on(model.grid.device, path.f), self.barrier.divided(new.divisor)))
+        fields = tuple(replace(field, kappa=new.kappa) for field in model.fields)
+        return replace(self, model=replace(model, f=f, fields=fields), path=path, interface=new)
 
     @property
     def lsw_rate(self) -> float:
@@ -244,7 +267,7 @@ def gamma_prime(
         site_volume=site_volume,
         dealias=dealias,
     )
-    return GammaPrime(model, tie_line, interface, temperature, diffusivity, curvature)
+    return GammaPrime(model, path, barrier, interface, temperature, diffusivity, curvature)
 
 
 def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:

@@ -64,7 +64,8 @@ class Sum:
 def curvature(f: FreeEnergy, u: Float[Tensor, "field cell"]) -> Float[Tensor, "field field cell"]:
     """∂²f/∂uᵢ∂uⱼ (eV/site): exact, or differences of a network's compiled slopes.
 
-    Those over `STEP` are off by its half times f‴: 10⁻⁴ of kT/x where a site fraction x is 10⁻⁴. For implicit steps, which correct what a slope foretold; a fiftieth of the cost of the
+    Those over `STEP` are off by its half times f‴: 10⁻⁴ of kT/x where a site fraction x is 10⁻⁴.
+    For implicit steps, which correct what a slope foretold; a fiftieth of the cost of the
     derivatives of a network.
     """
     kernel = f.kernel if isinstance(f, Compiled) and u.is_cpu else None

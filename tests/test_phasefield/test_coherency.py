@@ -1,12 +1,16 @@
 """Coherent γ/γ′: misfit and moduli of the table, units, and what elasticity does to the phases."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from superalloys import alloy
+from superalloys import alloy, control_of, diffusion_time, slope
 
 from phasefield.coherency import PASCAL, coherent
-from phasefield.ni_al import NI_AL
+from phasefield.implicit import implicit_bdf2
+from phasefield.ni_al import NI_AL, fixed
 from phasefield.precipitates import Precipitate, in_matrix
+from phasefield.solve import solve
 from phasefield.stiffness import GIGAPASCAL
 
 JOULE = 6.241509074460763e18
@@ -92,10 +96,59 @@ def test_elasticity_adds_to_the_energy_and_its_force():
         strained = coherent(ni_al, NI_AL, one_stiffness=one).model
         at = strained.evaluate(u_hat)
         energy = strained.energy(u_hat, at)
-        plain = ni_al.model.energy(u_hat, ni_al.model.evaluate(u_hat))
+        loose = replace(strained, elastic=None)
+        plain = loose.energy(u_hat, loose.evaluate(u_hat))
         assert energy.elastic > 0
         assert energy.bulk == pytest.approx(plain.bulk, rel=1e-14)
         assert energy.total == pytest.approx(plain.total + energy.elastic, rel=1e-14)
+
+
+def test_a_flat_coherent_interface_has_the_energy_and_width_asked_for():
+    """At rest, above θ = 0 and 1 side by side; without a new fit 14 % lower and 21 % wider."""
+    width = 3e-9
+    constants = replace(NI_AL, interface_width=fixed("interface width", "m", width, "chosen"))
+    ni_al = alloy(1073, (64, 4), width / 8, walls=False, dealias=1.0, constants=constants)
+    strained = coherent(ni_al, constants, one_stiffness=True)
+    u = in_matrix(strained, [Precipitate((4 * width, 0.0), 2 * width)])
+    u[:] = u[:, :, :1]
+    unit = diffusion_time(strained, width)
+    control = control_of(
+        unit, tolerance=1e-3, steady=1e-4 / unit, integrator=implicit_bdf2, large_steps=None
+    )
+    solution = solve(strained.model, u, [1e3 * unit], control=control)
+    assert solution.time < 1e3 * unit
+    model, (low, high) = strained.model, strained.compositions
+    cells, u = model.grid.cells * model.grid.cell_volume, solution.u
+    theta = float((u[0].mean() - low) / (high - low))
+    alike = in_matrix(strained, [])
+    alike[0] = u[0].mean()
+    elastic = float(model.elastic.respond(alike).energy) * model.grid.cell_volume
+    layers = strained.path.relief * (high - low) ** 2 / model.site_volume
+    apart = (elastic + layers * theta * (1 - theta) * cells) / JOULE * 1e9
+    area = 2 * 4 * width / 8
+    sigma = (strained.excess_energy(u) - apart) / area
+    assert sigma == pytest.approx(NI_AL.interface_energy.at(1073), rel=0.01)
+    steepest = slope(u[0, :, 0], model.grid.spacing)
+    assert float(u[0].max() - u[0].min()) / steepest * 1e-9 == pytest.approx(width, rel=0.01)
+
+
+def test_layers_cost_what_the_interface_is_relieved_of():
+    """Two phases side by side along ⟨100⟩, free of mean stress: Bθ̄(1 − θ̄) a volume."""
+    ni_al = alloy(1073, (16, 4, 4), 0.5e-9, walls=False, dealias=1.0)
+    strained = coherent(ni_al, NI_AL, one_stiffness=True)
+    low, high = strained.compositions
+    u = in_matrix(strained, [])
+    u[0, :4] = high
+    grid = strained.model.grid
+    density = float(strained.model.elastic.respond(u).energy) / grid.cells
+    relief = strained.path.relief * (high - low) ** 2 / strained.model.site_volume
+    assert density == pytest.approx(relief * 0.25 * 0.75, rel=1e-6)
+
+
+def test_an_interface_whose_barrier_coherency_takes_is_refused():
+    ni_al = alloy(1073, (8, 8), 0.5e-9, walls=False, dealias=1.0)
+    with pytest.raises(ValueError, match="`interface_width` must"):
+        coherent(ni_al, replace(NI_AL, misfit=fixed("misfit", "", 0.02, "chosen")))
 
 
 def test_walls_are_refused():
