@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phasefield.grid import Grid
 from phasefield.integrators import Attempt, Evaluation, Integrator, Point, Problem, Step
-from phasefield.tangent import Tangent, inverse, product
+from phasefield.tangent import Preconditioner, Tangent
 
 NEWTON_STEPS = 8
 """Most corrections of one step."""
@@ -133,7 +133,8 @@ class _System:
             grid.coefficients, (inertia, stiffness, diagonal, moves / diagonal, moves.double())
         )
         self._weight = grid.multiplicity.expand(rate.shape).contiguous()
-        self._spread = _Spread(grid, self.lead * inertia + gradients, moves)
+        self._bare = self.lead * inertia + gradients
+        self._spread = _Spread(grid, self._bare, moves)
 
     @property
     def grid(self) -> Grid:
@@ -193,11 +194,11 @@ class _System:
                 lambda r: grid.combine((self._inverse, 1.0, r)),
                 lambda x, y: grid.mode_sum(self._weight, x, y),
             )
-        near = inverse(curvature + spread.matrix, float(spread.typical.min()) / 2)
+        near = Preconditioner(grid, curvature, self._bare, spread.typical, spread.on_cells)
         on_cells = partial(
             self._conjugate_gradients,
             lambda p: spread.moving(tangent.on_cells(p, self._diagonal)),
-            lambda r: spread.moving(product(near, r)),
+            lambda r: spread.moving(near(r)),
             lambda x, y: float(grid.total((x * y).sum(dtype=torch.float64))),
         )
 
@@ -241,7 +242,8 @@ class _Spread:
     """How far the part that is diagonal in k, without a stabiliser, is from one number per field.
 
     Where free energies are stiffer in some cells than that spreads over modes, as near a pure
-    sublattice, their matrices on the cells precondition better than numbers on the modes do.
+    sublattice, their matrices on the cells precondition better than numbers on the modes do: those
+    of the fields that are not conserved (see `Preconditioner`), or of all if there are none such.
     """
 
     def __init__(self, grid: Grid, diagonal: Float[Tensor, "field *k"], moves: Tensor) -> None:
@@ -251,21 +253,19 @@ class _Spread:
         total, logs, modes = grid.total(sums)
         self._low, self.typical = (logs / modes).exp(), total / modes
         self._most = grid.team.max((rows * count).amax(1))
-        self._fixed = grid.team.max((~count).any(1).double()) > 0
-
-    @property
-    def matrix(self) -> Tensor:
-        """The mean over modes as a matrix for every cell."""
-        return torch.diag(self.typical).view(*[len(self.typical)] * 2, *[1] * len(self._grid.shape))
+        self._fixed = (grid.team.max((~count).any(1).double()) > 0).tolist()
+        free = [i for i, fixed in enumerate(self._fixed) if not fixed]
+        self.on_cells = free or list(range(len(rows)))
 
     def is_less_than_of(self, curvature: Float[Tensor, "field field *space"]) -> bool:
         """Whether conditions of both ways, estimated, say so."""
         stiffest = self._grid.team.max(curvature.abs().sum(1).flatten(1).amax(1))
-        return bool((self._most / self._low).max() < (1 + stiffest / self._low).max())
+        spread = (self._most / self._low)[self.on_cells].max()
+        return bool(spread < (1 + stiffest / self._low).max())
 
     def moving(self, x: Tensor) -> Tensor:
         """Without the mean of what is conserved."""
-        for row, fixed in zip(x, self._fixed.tolist(), strict=True):
+        for row, fixed in zip(x, self._fixed, strict=True):
             if fixed:
                 row -= self._grid.mean(row)
         return x

@@ -1,6 +1,6 @@
 """How the force changes with the fields, for implicit steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,18 +46,66 @@ class Tangent:
         return found if self.local is None else found.add_(self.local(v))
 
 
+class Preconditioner:
+    """An approximate inverse of D(k) + H(x), D diagonal in the fields, symmetric and definite.
+
+    Some fields are solved for on every cell, with the mean of their D. What H leaves of the others
+    once these follow them, H₁₁ − H₁₀H₀₀⁻¹H₀₁, differs far less from cell to cell: near a pure
+    sublattice compositions and order parameters are stiff together, but along with its order a
+    composition is as soft as elsewhere. Its mean, a number per field, joins their D on the modes.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        matrix: Float[Tensor, "field field *space"],
+        diagonal: Float[Tensor, "field *k"],
+        typical: Float[Tensor, " field"],
+        on_cells: Sequence[int],
+    ) -> None:
+        """For H = `matrix`, D = `diagonal` on all modes that move, of mean `typical`."""
+        self._grid, self._cells = grid, list(on_cells)
+        self._modes = [i for i in range(len(matrix)) if i not in on_cells]
+        own = matrix[self._cells][:, self._cells]
+        for i, number in enumerate(typical[self._cells].tolist()):
+            own[i, i] += number
+        self._near = inverse(own, float(typical.min()) / 2)
+        if not self._modes:
+            return
+        across = matrix[self._cells][:, self._modes]
+        self._follow = torch.stack([product(self._near, row) for row in across.unbind(1)])
+        taken = torch.einsum("jc...,cj...->j...", self._follow, across)
+        left = torch.stack([matrix[i, i] for i in self._modes]) - taken
+        number = torch.stack([grid.mean(row.abs()) for row in left]).to(diagonal)
+        shape = (-1, *[1] * len(grid.shape))
+        self._by = grid.coefficients(1 / (diagonal[self._modes] + number.view(shape)))
+
+    def __call__(self, r: Float[Tensor, "field *space"]) -> Float[Tensor, "field *space"]:
+        """Applied to r."""
+        if not self._modes:
+            return product(self._near, r)
+        z = torch.empty_like(r)
+        rest = r[self._modes] - product(self._follow, r[self._cells])
+        rest = self._grid.inverse(self._grid.combine((self._by, 1.0, self._grid.transform(rest))))
+        z[self._modes] = rest
+        z[self._cells] = product(self._near, r[self._cells]) - product(
+            self._follow.transpose(0, 1), rest
+        )
+        return z
+
+
 def product(
-    matrix: Float[Tensor, "field field *space"], v: Float[Tensor, "field *space"]
-) -> Float[Tensor, "field *space"]:
+    matrix: Float[Tensor, "row field *space"], v: Float[Tensor, "field *space"]
+) -> Float[Tensor, "row *space"]:
     """Σⱼ matrixᵢⱼ vⱼ."""
     rows, cells = matrix.flatten(2), v.flatten(1)
-    out = torch.empty_like(cells)
+    out = cells.new_empty(len(rows), cells.shape[1])
     for part in parts(cells):
         for i, row in enumerate(rows):
             total = torch.mul(row[0, part], cells[0, part], out=out[i, part])
             for j in range(1, len(cells)):
                 total.addcmul_(row[j, part], cells[j, part])
-    return out.view_as(v)
+    return out.view(len(rows), *v.shape[1:])
 
 
 def inverse(

@@ -90,7 +90,7 @@ def test_the_way_that_takes_less_work_is_taken():
                 )
                 work[dt][on_cells] = implicit_bdf2.prepare(model, dt)(at).evaluations
     assert work[3.0][None] == work[3.0][True] < work[3.0][False] / 1.5
-    assert work[1e-4][None] == work[1e-4][False] < work[1e-4][True]
+    assert work[1e-4][None] == work[1e-4][False] <= work[1e-4][True]
 
 
 def test_second_derivatives_of_a_network_by_differences():
