@@ -1,21 +1,24 @@
-"""γ′ particles in γ coarsen in three dimensions: the rate against Lifshitz, Slyozov & Wagner's.
+"""γ′ balls in γ exchange solute in three dimensions: the rate against Lifshitz, Slyozov & Wagner's.
 
-    python examples/benchmarks/gamma_prime_coarsening.py [--cells 48] [--device cpu]
+    python examples/benchmarks/gamma_prime_coarsening.py [--sizes 2 3 4 6] [--device cpu]
 
 Dupin's free energy at 1073 and 1273 K with the constants of `phasefield.ni_al` but an interface of
-4 nm in cells of 1 nm; a tenth of γ′ in balls of four variants, no misfit. The same balls, as large
-as they are measured at the start, ripen between sharp interfaces beside it (`ostwald.py`).
+4 nm in cells of 1 nm; a tenth of γ′, no misfit. A large and a small ball of two variants at
+opposite corners of a box with walls, which mirror them into a crystal of the caesium chloride type.
+The same balls, as large as they are measured once matrix and profiles have settled, exchange solute
+between sharp interfaces beside it (`ostwald.py`).
 
-1. `k_over_sharp_k`: changes of all rᵢ³ since the first output of the phase field over those of the
-   sharp interfaces, by least squares; of balls that keep 0.6 of the mean radius.
-2. `sharp_k_over_k_lsw`: rate of ⟨r⟩³ of 500 balls between sharp interfaces over that of the dilute
-   limit, while from 60 to 20 % of them are left. It holds the effect of a tenth of γ′ and that of a
-   start from a matrix at the tie-line and normal radii, which the balls have not forgotten: n, that
-   of ⟨r⟩ = r₀(1 + (t − t₀)/τ)ⁿ there, is not yet ⅓.
-3. `k_over_k_lsw`: their product, what the phase field would make of many such balls.
+1. `k_over_sharp_k`: changes of R₁³ − R₂³ of the phase field over those of sharp interfaces, by
+   least squares, for balls of 2 to 6 interface widths. A straight line in width/r through the
+   three largest leads to `k_over_sharp_k_thin`, that of a thin interface.
+2. `sharp_k_over_k_lsw`: rate of ⟨r⟩³ of four times 600 balls between sharp interfaces over that of
+   the dilute limit, while from 60 to 15 % of them are left, and n of ⟨r⟩ = r₀(1 + (t − t₀)/τ)ⁿ
+   there: the effect of a tenth of γ′.
+3. `k_over_k_lsw`: the product of both for the largest balls, of which R³ changes with Rᵖ;
+   `coarsening_exponent`: 1/(3 − p) between the two largest, ⅓ if rates of R³ do not depend on size.
 
 Everything goes to `results/gamma_prime_coarsening.json` and .png; the last line is one JSON object.
-One process for each temperature. Half an hour on two cores for 48³ cells with six balls.
+One process for each temperature.
 """
 
 import argparse
@@ -32,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ostwald import Alloy, ripen
+from ostwald import Alloy, balanced, ripen
 from scipy.optimize import curve_fit
 
 from idnn.files import write_atomically
@@ -52,178 +55,181 @@ RESULTS = Path(__file__).parent / "results"
 WIDTH, SPACING, FRACTION = 4.0, 1.0, 0.1
 """nm, nm, of the volume."""
 
-CELLS_PER_BALL = 18000
-"""So that the mean radius is 1.8 widths at the start."""
+SMALLER = 0.8
+"""Radius of the small ball over that of the large one."""
 
 ORDER_LENGTHS = {1073.0: 0.5, 1273.0: 0.3}
 """nm, by temperature (K): ordering resists a twentieth of what diffusion does."""
 
-SPREAD = 0.25
-"""Standard deviation of the radii, of their mean."""
+TIMES = np.linspace(0, 0.15, 13)[1:]
+"""Of outputs, in units of r³/K_LSW."""
 
-GROWTH = 2.0
-"""Of ⟨r⟩³ over the run, about, by the dilute rate times two."""
+SETTLED = 2
+"""Outputs, the start among them, before which nothing is compared."""
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 """Of a step."""
 
-
-def model(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> GammaPrime:
-    """The equations."""
-    width = fixed("interface width", "m", WIDTH * 1e-9, "chosen")
-    constants = replace(NI_AL, interface_width=width)
-    grid = box((cells,) * 3, SPACING * 1e-9, device=device)
-    order_length = ORDER_LENGTHS[kelvin] * 1e-9
-    return gamma_prime(f, constants, kelvin, grid, dealias=1.0, order_length=order_length)
+BALLS, SPREAD, SEEDS = 600, 0.25, (1, 2, 3, 4)
+"""Many balls: how many, standard deviation of their radii by their mean, random boxes."""
 
 
-def balls(edge: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Centres and radii (nm) of balls an interface apart, the largest placed first, and variants.
-
-    Each is of that variant of which the nearest ball is farthest, for two of one kind merge.
-    """
-    random = np.random.default_rng(seed)
-    count = round((edge / SPACING) ** 3 / CELLS_PER_BALL)
-    radii = np.sort(np.clip(random.normal(1, SPREAD, count), 0.4, 1.6))[::-1]
-    radii *= (FRACTION * edge**3 / (4 * np.pi / 3 * (radii**3).sum())) ** (1 / 3)
-    centres, variants = np.empty((0, 3)), []
-    while len(centres) < count:
-        new = random.random(3) * edge
-        away = new - centres
-        away -= edge * np.round(away / edge)
-        gaps = np.linalg.norm(away, axis=1) - radii[len(centres)] - radii[: len(centres)]
-        if bool((gaps > WIDTH).all()):
-            mine = np.array(variants)
-            nearest = [gaps[mine == v].min(initial=np.inf) for v in (1, 2, 3, 4)]
-            variants.append(1 + int(np.argmax(nearest)))
-            centres = np.vstack([centres, new])
-    return centres, radii, variants
-
-
-class Sizes:
-    """Radii of the particles at every output time; nothing else is kept."""
+class Radii:
+    """Of the large and the small ball, of which an eighth each is seen, at every output time."""
 
     def __init__(self, alloy: GammaPrime) -> None:
         self._grid, self._compositions = alloy.model.grid, alloy.compositions
         self._variants = L12Variants(threshold=0.05 * alloy.order)
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[list[float]] = []
 
     def restore(self) -> None:
         """There is nothing to go on from."""
 
     def append(self, record: Record) -> None:
-        """Measure volumes up to the equimolar surface of every ordered region."""
+        """Measure volumes up to the equimolar surface of both."""
         low, high = self._compositions
         share = ((record.u[0] - low) / (high - low)).cpu().numpy()
         phases = self._variants(record.u).cpu().numpy()
-        particles = find_particles(self._grid, phases, 5, share)
-        state = record.state
-        self.rows.append({
-            "time": state.time, "radii": np.sort(particles.radius).tolist(), "steps": state.steps,
-            "evaluations": state.evaluations, "wall_s": record.wall_s,
-            "energy": state.energy.total,
-        })  # fmt: skip
-        brief = {k: v for k, v in self.rows[-1].items() if k != "radii"}
-        print(json.dumps(brief | {"particles": len(particles.radius)}), flush=True)
+        radii = 2 * find_particles(self._grid, phases, 5, share).radius
+        if len(radii) != 2:
+            raise RuntimeError(f"there are {len(radii)} particles; two were put in")
+        self.rows.append(sorted(radii.tolist(), reverse=True))
 
 
-def coarsen(f: FreeEnergy, kelvin: float, cells: int, device: torch.device) -> dict[str, Any]:
-    """Phase field and referee from the same balls."""
-    alloy = model(f, kelvin, cells, device)
+def pair(f: FreeEnergy, kelvin: float, widths: float, device: torch.device) -> dict[str, Any]:
+    """Two balls of so many widths in the mean, by phase field and between sharp interfaces."""
+    mean = widths * WIDTH
+    large = 2 * mean / (1 + SMALLER)
+    eighths = 4 * math.pi / 3 * large**3 * (1 + SMALLER**3) / 8
+    cells = round((eighths / FRACTION) ** (1 / 3) / SPACING)
     edge = cells * SPACING
-    centres, radii, variants = balls(edge)
+    width = fixed("interface width", "m", WIDTH * 1e-9, "chosen")
+    grid = box((cells,) * 3, SPACING * 1e-9, boundaries=("no-flux",) * 3, device=device)
+    alloy = gamma_prime(
+        f, replace(NI_AL, interface_width=width), kelvin, grid, dealias=1.0,
+        order_length=ORDER_LENGTHS[kelvin] * 1e-9,
+    )  # fmt: skip
+    corner = edge * 1e-9
     placed = [
-        Precipitate(tuple(x * 1e-9), float(r) * 1e-9, variant)
-        for x, r, variant in zip(centres, radii, variants, strict=True)
+        Precipitate((0.0,) * 3, large * 1e-9, 1),
+        Precipitate((corner,) * 3, SMALLER * large * 1e-9, 2),
     ]
     u0 = precipitated(alloy, placed, composition=alloy.mean_composition(FRACTION))
-    lsw = alloy.lsw_rate * 1e27
-    end = (GROWTH - 1) * radii.mean() ** 3 / (2 * lsw)
-    times = (end * np.linspace(0, 1, 25)[1:]).tolist()
-    sizes, unit = Sizes(alloy), WIDTH**2 * 1e-18 / alloy.diffusivity
+    lsw, low, high = alloy.lsw_rate * 1e27, *alloy.compositions
+    times = (TIMES * mean**3 / lsw).tolist()
+    radii, unit = Radii(alloy), WIDTH**2 * 1e-18 / alloy.diffusivity
     control = StepControl(
         tolerance=TOLERANCE, first_step=1e-4 * unit, smallest_step=1e-12 * unit,
         integrator=implicit_bdf2, large_steps=None,
     )  # fmt: skip
     began = time.perf_counter()
-    solve(alloy.model, u0, times, control=control, recorder=sizes)
-    low, high = alloy.compositions
+    state = solve(alloy.model, u0, times, control=control, recorder=radii).state
     sharp = Alloy(alloy.diffusivity * 1e18, alloy.gibbs_thomson(1e-9), high - low)
     assert math.isclose(sharp.lsw_rate, lsw, rel_tol=1e-9)
-    measured = np.array(sizes.rows[0]["radii"])[::-1]  # a little larger, for profiles are smooth
-    if len(measured) != len(radii):
-        raise RuntimeError("two balls of one variant are so close that they count as one")
-    referee = [measured, *ripen(sharp, centres, measured, edge, times)]
+    centres, start = np.array([[0.0] * 3, [edge] * 3]), np.array(radii.rows[SETTLED])
+    after = [t - times[SETTLED - 1] for t in times[SETTLED:]]
+    w = balanced(sharp, centres, start, 2 * edge)
+    found = [start, *ripen(sharp, centres, start, 2 * edge, after, supersaturation=w)]
     return {
-        "kelvin": kelvin, "cells": cells, "device": str(device), "lsw_rate": lsw,
-        "many": many(sharp), "drag": alloy.drag(float(radii.mean()) * 1e-9),
+        "widths": widths, "cells": cells, "drag": alloy.drag(mean * 1e-9), "lsw_rate": lsw,
+        "steps": state.steps, "evaluations": state.evaluations,
         "wall_s": time.perf_counter() - began, "times": [0.0, *times],
-        "phase_field": sizes.rows, "referee": [np.sort(r).tolist() for r in referee],
+        "phase_field": radii.rows, "referee": [r.tolist() for r in found],
     }  # fmt: skip
 
 
 def slope(run: dict[str, Any]) -> float:
-    """Of changes of r³ of the phase field over those between sharp interfaces."""
-    least = 0.6 * float(np.mean(run["referee"][0]))
-    field = [np.array(row["radii"])[::-1] for row in run["phase_field"]]
-    sharp = [np.array(r)[::-1] for r in run["referee"]]  # the largest first, as they stay
-    x, y = [], []
-    for one, other in zip(sharp[2:], field[2:], strict=True):
-        count = min((one > least).sum(), (other > least).sum())
-        x.append(one[:count] ** 3 - sharp[1][:count] ** 3)
-        y.append(other[:count] ** 3 - field[1][:count] ** 3)
-    changes, others = np.concatenate(x), np.concatenate(y)
-    return float(changes @ others / (changes @ changes))
+    """Of changes of R₁³ − R₂³ of the phase field over those between sharp interfaces."""
+    rows = (run["referee"], run["phase_field"][SETTLED:])
+    x, y = (np.array([a**3 - b**3 for a, b in each]) for each in rows)
+    x, y = x - x[0], y - y[0]
+    return float(x @ y / (x @ x))
 
 
-def many(alloy: Alloy, count: int = 500) -> dict[str, float]:
+def balls(edge: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and radii (nm) of balls at random places, the largest placed first."""
+    random = np.random.default_rng(seed)
+    radii = np.sort(np.clip(random.normal(1, SPREAD, BALLS), 0.4, 1.6))[::-1]
+    radii *= (FRACTION * edge**3 / (4 * np.pi / 3 * (radii**3).sum())) ** (1 / 3)
+    centres = np.empty((0, 3))
+    while len(centres) < BALLS:
+        new = random.random(3) * edge
+        away = new - centres
+        away -= edge * np.round(away / edge)
+        gaps = np.linalg.norm(away, axis=1) - radii[len(centres)] - radii[: len(centres)]
+        if bool((gaps > 0.3 * radii.mean()).all()):
+            centres = np.vstack([centres, new])
+    return centres, radii
+
+
+def many(run: dict[str, Any], kelvin: float) -> dict[str, float]:
     """Rate over that of the dilute limit, and n, of many balls between sharp interfaces."""
-    edge = (count * CELLS_PER_BALL) ** (1 / 3) * SPACING
-    centres, radii, _ = balls(edge)
-    end = 6 * float(radii.mean()) ** 3 / (1.5 * alloy.lsw_rate)
-    times = np.linspace(0, end, 49)[1:]
-    found = ripen(alloy, centres, radii, edge, times.tolist())
-    share = np.array([len(r) for r in found]) / count
-    chosen = (share < 0.6) & (share > 0.2)
-    t, r = times[chosen], np.array([x.mean() for x in found])[chosen]
+    from phasefield.calphad import OrderedFcc, default_database
+
+    f = OrderedFcc.from_database(default_database(), ("NI", "AL")).at(kelvin, floor=1e-3)
+    alloy = gamma_prime(f, NI_AL, kelvin, box((8,), 2e-10))
+    low, high = alloy.compositions
+    sharp = Alloy(alloy.diffusivity * 1e18, alloy.gibbs_thomson(1e-9), high - low)
+    edge = 2 * run["cells"] * SPACING * (BALLS / 2) ** (1 / 3)
+    found, unit = [], FRACTION * edge**3 / (4 * np.pi / 3 * BALLS) / sharp.lsw_rate
+    times = np.linspace(0, 4, 65)[1:] * unit
+    for seed in SEEDS:
+        centres, radii = balls(edge, seed)
+        w = balanced(sharp, centres, radii, edge)
+        found.append(ripen(sharp, centres, radii, edge, times.tolist(), supersaturation=w))
+    pooled = [np.concatenate(each) for each in zip(*found, strict=True)]
+    share = np.array([len(r) for r in pooled]) / (BALLS * len(SEEDS))
+    chosen = (share < 0.6) & (share > 0.15)
+    t, r = times[chosen], np.array([x.mean() for x in pooled])[chosen]
     rate = float(np.polyfit(t, r**3, 1)[0])
 
     def law(t: np.ndarray, log_r: float, log_tau: float, n: float) -> np.ndarray:
         return log_r + n * np.log1p((t - t[0]) * np.exp(-log_tau))
 
-    start = (math.log(r[0]), math.log(r[0] ** 3 / rate), 1 / 3)
-    best = curve_fit(law, t, np.log(r), start)[0]
-    return {"rate": rate / alloy.lsw_rate, "n": float(best[2])}
+    best = curve_fit(law, t, np.log(r), (math.log(r[0]), math.log(r[0] ** 3 / rate), 1 / 3))[0]
+    return {"rate": rate / sharp.lsw_rate, "n": float(best[2])}
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The last line."""
     line: dict[str, Any] = {}
     for run in runs:
-        ratio, sharp = slope(run), run["many"]
+        widths, ratios = run["widths"], [slope(each) for each in run["pairs"]]
+        thin = float(np.polyfit(1 / np.array(widths[-3:]), ratios[-3:], 1)[1])
+        p = math.log(ratios[-1] / ratios[-2]) / math.log(widths[-1] / widths[-2])
         line[f"{run['kelvin']:g} K"] = {
-            "k_over_sharp_k": ratio, "sharp_k_over_k_lsw": sharp["rate"],
-            "k_over_k_lsw": ratio * sharp["rate"], "sharp_n": sharp["n"], "drag": run["drag"],
-            "balls_left": len(run["phase_field"][-1]["radii"]),
-            "sharp_balls_left": len(run["referee"][-1]),
+            "k_over_sharp_k": dict(zip(map(str, widths), ratios, strict=True)),
+            "k_over_sharp_k_thin": thin, "sharp_k_over_k_lsw": run["many"]["rate"],
+            "sharp_n": run["many"]["n"], "k_over_k_lsw": ratios[-1] * run["many"]["rate"],
+            "coarsening_exponent": 1 / (3 - p), "drag": [each["drag"] for each in run["pairs"]],
         }  # fmt: skip
     return line
 
 
 def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """R³ of every ball against time."""
-    figure = new_figure(5.2 * len(runs), 4.0)
-    for axes, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
-        t = run["times"]
-        for k in range(len(run["referee"][0])):
-            of = [
-                [r[-1 - k] ** 3 if k < len(r) else math.nan for r in radii]
-                for radii in (run["referee"], [row["radii"] for row in run["phase_field"]])
-            ]
-            labels = ("sharp interfaces", "phase field") if k == 0 else (None, None)
-            axes.plot(t, of[0], color=COLOURS[1], label=labels[0])
-            axes.plot(t, of[1], "o", color=COLOURS[0], ms=3, label=labels[1])
-        axes.set(title=f"{run['kelvin']:g} K", xlabel="t (s)", ylabel="r³ of each ball (nm³)")
+    """Radii against time, and the ratio of rates against width/r."""
+    figure = new_figure(10.4, 4.0)
+    left, right = figure.subplots(1, 2)
+    for colour, run in zip(COLOURS, runs, strict=False):
+        name = f"{run['kelvin']:g} K"
+        last, mean = run["pairs"][-1], run["widths"][-1] * WIDTH
+        t = np.array(last["times"]) * last["lsw_rate"] / mean**3
+        for ball in (0, 1):
+            sharp = [r[ball] / mean for r in last["referee"]]
+            field = [r[ball] / mean for r in last["phase_field"]]
+            left.plot(t[SETTLED:], sharp, color=colour)
+            left.plot(t, field, "o", color=colour, ms=3, label=name if ball == 0 else None)
+        ratios = [slope(each) for each in run["pairs"]]
+        right.plot(1 / np.array(run["widths"]), ratios, "o-", color=colour, label=name)
+    left.set(
+        title=f"balls of {runs[0]['widths'][-1]:g} widths; lines: sharp interfaces",
+        xlabel="t K_LSW / r³", ylabel="R / r",
+    )  # fmt: skip
+    right.axhline(1, color="black", lw=0.8)
+    right.set(
+        xlabel="interface width / r", ylabel="rate / that of sharp interfaces", xlim=(0, None)
+    )
+    for axes in (left, right):
         axes.legend()
     figure.savefig(path)
 
@@ -236,23 +242,32 @@ def keep(runs: Sequence[dict[str, Any]]) -> None:
     print(json.dumps(report["summary"]))
 
 
-def at(kelvin: float, cells: int, device: str) -> dict[str, Any]:
-    """Both at one temperature."""
+def at(kelvin: float, widths: Sequence[float], device: str) -> dict[str, Any]:
+    """All at one temperature."""
     from phasefield.calphad import OrderedFcc, default_database
 
     keep_freed_memory()
     torch.set_num_threads(1)
     f = OrderedFcc.from_database(default_database(), ("NI", "AL")).at(kelvin, floor=1e-3)
-    return coarsen(f, kelvin, cells, torch.device(device))
+    pairs = []
+    for size in widths:
+        pairs.append(pair(f, kelvin, size, torch.device(device)))
+        brief = {key: pairs[-1][key] for key in ("widths", "cells", "steps", "evaluations")}
+        seconds = round(pairs[-1]["wall_s"])
+        print(json.dumps({"kelvin": kelvin, "ratio": slope(pairs[-1]), "s": seconds} | brief))
+    found = {"kelvin": kelvin, "device": device, "widths": list(widths), "pairs": pairs}
+    return found | {"many": many(pairs[0], kelvin)}
 
 
 def main() -> None:
     """Run both temperatures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cells", type=int, default=48, help="along each axis")
+    parser.add_argument("--sizes", type=float, nargs="+", default=[2.0, 3.0, 4.0, 6.0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    job = partial(at, cells=options.cells, device=options.device)
+    if len(options.sizes) < 3 or sorted(options.sizes) != options.sizes:
+        parser.error("--sizes must be three or more, in order")
+    job = partial(at, widths=options.sizes, device=options.device)
     with ProcessPoolExecutor(len(ORDER_LENGTHS), mp_context=get_context("spawn")) as pool:
         keep(list(pool.map(job, ORDER_LENGTHS)))
 

@@ -62,6 +62,12 @@ def green(centres: np.ndarray, edge: float) -> np.ndarray:
     return g / edge
 
 
+def balanced(alloy: Alloy, centres: np.ndarray, radii: np.ndarray, edge: float) -> float:
+    """The w̄ at which balls gain as much as they lose: ΣBⱼ = 0."""
+    inverse = np.linalg.inv(green(centres, edge) + np.diag(1 / radii))
+    return float(alloy.capillary * (inverse @ (1 / radii)).sum() / inverse.sum())
+
+
 def ripen(
     alloy: Alloy,
     centres: np.ndarray,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "examples/benchmarks"))
-from ostwald import Alloy, green, ripen
+from ostwald import Alloy, balanced, green, ripen
 
 ALLOY = Alloy(diffusivity=50.0, capillary=5e-3, gap=0.1)
 
@@ -44,6 +44,16 @@ def test_solute_goes_from_small_balls_to_large_ones_and_none_is_lost():
     content = [4 * np.pi / 3 * (r**3).sum() for r in (radii, late)]
     w = ALLOY.gap * (content[0] - content[1]) / (edge**3 - content[1])
     assert 0 < w < ALLOY.capillary / late.min()  # between what balls of these sizes keep
+
+
+def test_balls_in_balance_exchange_solute_and_keep_their_volume():
+    centres, radii = np.array([[0.0, 0, 0], [20, 20, 20]]), np.array([8.0, 6.0])
+    w = balanced(ALLOY, centres, radii, 40.0)
+    assert ALLOY.capillary / 8 < w < ALLOY.capillary / 6
+    (end,) = ripen(ALLOY, centres, radii, 40.0, [1e-3], supersaturation=w)
+    gained, lost = end**3 - radii**3
+    assert gained > 0
+    assert gained + lost == pytest.approx(0, abs=1e-3 * gained)
 
 
 def test_dilute_balls_coarsen_as_lifshitz_slyozov_and_wagner_say():
