@@ -119,7 +119,7 @@ def test_two_phases_at_rest_hold_the_fractions_of_the_lever_rule():
     mean = ni_al.mean_composition(0.5)
     u = precipitated(ni_al, [Precipitate((0.0,), 7e-9)], composition=mean)
     unit = diffusion_time(ni_al, ni_al.interface.width)
-    u = solve(ni_al.model, u, [40 * unit], control=control_of(unit, tolerance=3e-4)).u
+    u = solve(ni_al.model, u, [60 * unit], control=control_of(unit, tolerance=3e-4)).u
     low, high = ni_al.compositions
     assert float(u[0, -1]) == pytest.approx(low, abs=3e-4)
     assert float(u[0, 0]) == pytest.approx(high, abs=3e-4)

@@ -13,7 +13,7 @@ from phasefield.implicit import implicit_bdf2
 from phasefield.integrators import Point
 from phasefield.models import GradientFlow, OrderField
 from phasefield.sums import Sum, curvature
-from phasefield.tangent import inverse, product
+from phasefield.tangent import Preconditioner, inverse, product
 
 L12 = torch.tensor([0.22, 0.2185, 0.2185, 0.2185], dtype=torch.float64)
 """Near Ni₃Al: aluminium fills 0.0015 of the nickel sites."""
@@ -75,6 +75,31 @@ def test_both_ways_to_precondition_solve_the_same_step(dt, monkeypatch):
     torch.testing.assert_close(other, one, rtol=0, atol=1e-7)
     assert float((one - model.grid.inverse(u_hat)).abs().max()) > 1e-4
     assert float((model.grid.mean(other[0]) - model.grid.mean(one[0])).abs()) < 1e-15
+
+
+@pytest.mark.parametrize("on_cells", [[1, 2, 3], [0, 1, 2, 3], [0, 2]])
+def test_fields_alike_in_all_cells_are_solved_for_exactly(on_cells):
+    """H the same everywhere, D a number on the fields of the cells and anything on the others.
+
+    With two fields on modes, which H must not couple once the others follow them.
+    """
+    grid = Grid((8, 6), 0.5)
+    generator = torch.Generator().manual_seed(3)
+    root = torch.randn((4, 4), generator=generator, dtype=torch.float64)
+    h = root @ root.T + torch.eye(4, dtype=torch.float64)
+    diagonal = (1 + torch.arange(4.0, dtype=torch.float64))[:, None, None] + 0 * grid.k2
+    modes = [i for i in range(4) if i not in on_cells]
+    diagonal[modes] += 5 * grid.k2
+    if len(modes) == 2:
+        inner = torch.linalg.inv((h + torch.diag(diagonal[:, 0, 0]))[on_cells][:, on_cells])
+        taken = h[modes[0], on_cells] @ inner @ h[on_cells, modes[1]]
+        h[modes[0], modes[1]] = h[modes[1], modes[0]] = taken
+    x = torch.randn((4, 8, 6), generator=generator, dtype=torch.float64)
+    spread = grid.inverse(grid.coefficients(diagonal) * grid.transform(x))
+    matrix = h[..., None, None].expand(4, 4, 8, 6).clone()
+    typical = diagonal.flatten(1).mean(1)
+    found = Preconditioner(grid, matrix, diagonal, typical, on_cells)
+    torch.testing.assert_close(found(product(matrix, x) + spread), x, rtol=1e-10, atol=1e-10)
 
 
 def test_the_way_that_takes_less_work_is_taken():
