@@ -62,14 +62,14 @@ class Sum:
 
 
 def curvature(f: FreeEnergy, u: Float[Tensor, "field cell"]) -> Float[Tensor, "field field cell"]:
-    """∂²f/∂uᵢ∂uⱼ (eV/site): exact, or differences of a network's compiled slopes.
+    """∂²f/∂uᵢ∂uⱼ (eV/site): exact, or differences of the compiled slopes of networks and sums.
 
     Those over `STEP` are off by its half times f‴: 10⁻⁴ of kT/x where a site fraction x is 10⁻⁴.
     For implicit steps, which correct what a slope foretold; a fiftieth of the cost of the
-    derivatives of a network.
+    derivatives of a network, a third of that of the sum of a CALPHAD energy and a barrier.
     """
     kernel = f.kernel if isinstance(f, Compiled) and u.is_cpu else None
-    if isinstance(f, Sum) and (kernel is None or all(isinstance(p, Pointwise) for p in f.parts)):
+    if isinstance(f, Sum) and kernel is None:
         return _added([curvature(part, u) for part in f.parts])
     if isinstance(f, Pointwise) or (u.is_cpu and kernel is None):
         return hessian(f, u.T).movedim(0, -1)
