@@ -102,8 +102,10 @@ implicit_bdf2 = Integrator("implicit_bdf2", _implicit_bdf2, 2, 3, two_steps=True
 With ω = dt/dt₋, (1+2ω)/(1+ω) û' − (1+ω) û + ω²/(1+ω) û₋ = dt [L û' + W F(û')]. Divided by dt R(k)
 the derivative is symmetric: lead/(dt R) + κk² + ∂²f/∂u²; it is positive definite unless dt exceeds
 the time in which something grows, and then the step is refused. The part that is diagonal in k
-preconditions it (Nocedal & Wright 2006, doi:10.1007/978-0-387-40065-5, ch. 5 and 7). The first step
-is implicit Euler. One product with the derivative costs two transforms, as one evaluation does, and
+preconditions it, or a `Preconditioner` (Nocedal & Wright 2006, doi:10.1007/978-0-387-40065-5, ch. 5
+and 7). The error estimate is the difference to the trapezoidal rule, scaled to the error of this
+formula and filtered by the derivative (Hairer & Wanner 1996, doi:10.1007/978-3-642-05221-7, IV.8).
+The first step is implicit Euler. One product with the derivative costs two transforms, as one evaluation does, and
 counts as one."""
 
 
