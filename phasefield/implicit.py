@@ -105,8 +105,8 @@ the time in which something grows, and then the step is refused. The part that i
 preconditions it, or a `Preconditioner` (Nocedal & Wright 2006, doi:10.1007/978-0-387-40065-5, ch. 5
 and 7). The error estimate is the difference to the trapezoidal rule, scaled to the error of this
 formula and filtered by the derivative (Hairer & Wanner 1996, doi:10.1007/978-3-642-05221-7, IV.8).
-The first step is implicit Euler. One product with the derivative costs two transforms, as one evaluation does, and
-counts as one."""
+The first step is implicit Euler. One product with the derivative costs two transforms, as one
+evaluation does, and counts as one."""
 
 
 @dataclass(eq=False)
