@@ -92,14 +92,13 @@ def fitted(
             f"{energy:g} J/m² with this free energy; it is {width:g} m."
         )
     divisor = math.exp(root_scalar(off, bracket=ends, xtol=1e-7).root)
-    found = profile.scaled(divisor, energy)
     if not abs(off(math.log(divisor))) < 1e-3:  # it has none, or jumps to it
         raise ValueError(
             f"`interface_width` must be less, or the misfit: at {width:.3g} m an energy of "
             f"{energy:g} J/m² leaves so low a barrier that coherency, which favours states between "
             "γ and γ′, takes all of it."
         )
-    return found
+    return profile.scaled(divisor, energy)
 
 
 @dataclass(eq=False)

@@ -67,9 +67,10 @@ class Preconditioner:
         self._grid, self._cells = grid, list(on_cells)
         self._modes = [i for i in range(len(matrix)) if i not in on_cells]
         own = matrix[self._cells][:, self._cells]
-        for i, number in enumerate(typical[self._cells].tolist()):
+        numbers = typical[self._cells].tolist()
+        for i, number in enumerate(numbers):
             own[i, i] += number
-        self._near = inverse(own, float(typical.min()) / 2)
+        self._near = inverse(own, min(numbers) / 2)
         if not self._modes:
             return
         across = matrix[self._cells][:, self._modes]

@@ -145,6 +145,16 @@ def test_layers_cost_what_the_interface_is_relieved_of():
     assert density == pytest.approx(relief * 0.25 * 0.75, rel=1e-6)
 
 
+def test_slopes_of_a_relieved_path_are_those_of_its_height():
+    path = replace(alloy(1073, (8, 8), 0.5e-9, walls=False, dealias=1.0).path, relief=0.03)
+    c = torch.linspace(0.14, 0.22, 9, dtype=torch.float64)
+    q, step = torch.linspace(0.1, 0.9, 9, dtype=torch.float64), 1e-5
+    low, middle, high = (path.excess(c + k * step, q) for k in (-1, 0, 1))
+    torch.testing.assert_close(path.slope(c, q), (high - low) / (2 * step), rtol=1e-5, atol=1e-7)
+    bent = (high - 2 * middle + low) / step**2
+    torch.testing.assert_close(path.curvature(c, q), bent, rtol=1e-3, atol=1e-3)
+
+
 def test_an_interface_whose_barrier_coherency_takes_is_refused():
     ni_al = alloy(1073, (8, 8), 0.5e-9, walls=False, dealias=1.0)
     with pytest.raises(ValueError, match="`interface_width` must"):
