@@ -1,0 +1,1 @@
+"""Batched, differentiable solvers of ordinary differential equations, stiff ones first."""

@@ -1,0 +1,208 @@
+"""One step of each family of methods: from y at t to y at t + h, its error, its dense output."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from idnn.ode.control import norm
+from idnn.ode.linear import factored, solved
+from idnn.ode.problem import Problem
+from idnn.ode.tables import (
+    RosenbrockTable,
+    RungeKuttaTable,
+    kvaerno5,
+    rodas5p,
+    rosenbrock23,
+    tsit5,
+)
+
+NEWTON = 12
+"""Corrections after which a stage is given up, and with it the step."""
+
+SOLVED = 0.03
+"""Of the error allowed in a step: size of the last correction but one of a stage."""
+
+
+class Step(NamedTuple):
+    """What a step leads to.
+
+    Attributes:
+        y: the new state.
+        error: its estimated error.
+        stages: multiples of h dy/dt that the dense output is made of.
+    """
+
+    y: Float[Tensor, "row n"]
+    error: Float[Tensor, "row n"]
+    stages: Float[Tensor, "stage row n"]
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A family of methods with its coefficients."""
+
+    @property
+    def order(self) -> int:
+        """Of the error estimate: the estimate falls as h to this power."""
+        ...
+
+    @property
+    def stiff(self) -> bool:
+        """Whether steps are bounded by accuracy alone, however stiff f is."""
+        ...
+
+    @property
+    def bends(self) -> Float[Tensor, "power stage"]:
+        """Of the stages, in the dense output."""
+        ...
+
+    def step(self, problem: Problem, t: Tensor, y: Tensor, h: Tensor, allowed: Tensor) -> Step:
+        """From y [row, n] at t [row] by h [row]; `allowed` [row, n] is the error that may be made.
+
+        Differentiable in y and in all that f depends on.
+        """
+        ...
+
+
+def interpolated(
+    method: Method, y: Float[Tensor, "row n"], step: Step, theta: Float[Tensor, " row"]
+) -> Float[Tensor, "row n"]:
+    """Y at t + θh: y₀ + θ(y₁ − y₀) + θ(1 − θ)Σ θᵐKₘ, K the bends of the stages."""
+    bends = torch.tensordot(_like(method.bends, y), step.stages, 1)
+    x = theta[:, None]
+    curve = bends[-1]
+    for bend in reversed(bends[:-1]):
+        curve = bend + x * curve
+    return (1 - x) * y + x * step.y + x * (1 - x) * curve
+
+
+@dataclass(frozen=True, eq=False)
+class Rosenbrock:
+    """Linearly implicit: one Jacobian and one factorisation a step, no iteration."""
+
+    table: RosenbrockTable
+    order: int
+
+    stiff = True
+
+    @property
+    def bends(self) -> Tensor:
+        return self.table.bends
+
+    def step(self, problem: Problem, t: Tensor, y: Tensor, h: Tensor, allowed: Tensor) -> Step:
+        del allowed
+        table = self.table
+        jacobian, in_time = problem.derivatives(t, y)
+        column = h[:, None]
+        matrix = _diagonal(1 / table.gamma, y) - column[..., None] * jacobian
+        problem.counts.factorisations += len(y)
+        factors, stages = factored(matrix), []
+        nodes, drift = table.nodes.tolist(), table.in_time.tolist()
+        both = _like(table.both, y)
+        for i, (node, d) in enumerate(zip(nodes, drift, strict=True)):
+            at, right = y, None
+            if i:
+                ahead, right = (both[i, :, :i] @ torch.stack(stages).flatten(1)).view(2, *y.shape)
+                at = y + ahead
+            slope = problem(torch.add(t, h, alpha=node), at)
+            right = column * slope if right is None else torch.addcmul(right, column, slope)
+            if in_time is not None:
+                right = right + (d * h**2)[:, None] * in_time
+            stages.append(solved(matrix, factors, right))
+        every = torch.stack(stages)
+        ahead, error = (_like(table.result, y) @ every.flatten(1)).view(2, *y.shape)
+        return Step(y + ahead, error, every)
+
+
+@dataclass(frozen=True, eq=False)
+class RungeKutta:
+    """Explicit, or with implicit stages solved one after the other by Newton's method."""
+
+    table: RungeKuttaTable
+    order: int
+
+    @property
+    def stiff(self) -> bool:
+        return self.table.gamma > 0
+
+    @property
+    def bends(self) -> Tensor:
+        return self.table.bends
+
+    def step(self, problem: Problem, t: Tensor, y: Tensor, h: Tensor, allowed: Tensor) -> Step:
+        table, column, stages = self.table, h[:, None], []
+        inner = _like(table.inner, y)
+        solvable = torch.ones(len(y), dtype=torch.bool, device=y.device)
+        for i, node in enumerate(table.nodes.tolist()):
+            at, time = y, torch.add(t, h, alpha=node)
+            if i:
+                at = y + (inner[i, :i] @ torch.stack(stages).flatten(1)).view_as(y)
+            if i and self.stiff:
+                stage, good = self._solved(problem, time, at, column, stages[-1], allowed)
+                solvable = solvable & good
+            else:
+                stage = column * problem(time, at)
+            stages.append(stage)
+        every = torch.stack(stages)
+        ahead, error = (_like(table.result, y) @ every.flatten(1)).view(2, *y.shape)
+        return Step(y + ahead, error.where(solvable[:, None], torch.nan), every)
+
+    def _solved(
+        self, problem: Problem, t: Tensor, base: Tensor, h: Tensor, start: Tensor, allowed: Tensor
+    ) -> tuple[Float[Tensor, "row n"], Bool[Tensor, " row"]]:
+        """z = h f(t, base + γz), and whether it was found.
+
+        The last correction is made with derivatives, which are those of the solution by the
+        implicit function theorem: those of all before cancel.
+        """
+        gamma, z, one = self.table.gamma, start.detach().clone(), _diagonal(1.0, base)
+        rows = torch.arange(len(z), device=z.device)
+        with torch.no_grad():
+            for _ in range(NEWTON):
+                part = problem.at(rows)
+                change = _corrected(part, t[rows], base[rows], h[rows], z[rows], gamma, one)
+                z[rows] += change
+                size = norm(gamma * change / allowed[rows])
+                rows = rows[(size > SOLVED) & (size < math.inf)]
+                if len(rows) == 0:
+                    break
+        found = z + _corrected(problem, t, base, h, z, gamma, one)
+        found_at = norm(gamma * (found.detach() - z) / allowed)
+        return found, found_at <= SOLVED
+
+
+def _corrected(
+    problem: Problem, t: Tensor, base: Tensor, h: Tensor, z: Tensor, gamma: float, one: Tensor
+) -> Tensor:
+    """Newton's correction of z."""
+    at = base + gamma * z
+    with torch.no_grad():
+        matrix = one - gamma * h[..., None] * problem.derivatives(t, at)[0]
+    problem.counts.factorisations += len(z)
+    return solved(matrix, factored(matrix), h * problem(t, at) - z)
+
+
+def _diagonal(value: float, like: Float[Tensor, "row n"]) -> Float[Tensor, "n n"]:
+    return value * _one(like.shape[1], like.dtype, like.device)
+
+
+@cache
+def _one(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(n, dtype=dtype, device=device)
+
+
+def _like(table: Tensor, y: Tensor) -> Tensor:
+    return table.to(y)
+
+
+RODAS5P = Rosenbrock(rodas5p(), 5)
+ROSENBROCK23 = Rosenbrock(rosenbrock23(), 3)
+KVAERNO5 = RungeKutta(kvaerno5(), 5)
+TSIT5 = RungeKutta(tsit5(), 5)

@@ -1,0 +1,131 @@
+"""Solve dy/dt = f(t, y, p) for many samples at once, differentiably."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idnn.checks import require_finite
+from idnn.ode.control import Control
+from idnn.ode.events import Event
+from idnn.ode.gradient import Integrated, Run
+from idnn.ode.integration import Rules
+from idnn.ode.methods import RODAS5P, Method
+from idnn.ode.problem import Field, Problem, leaves
+from idnn.ode.solution import Solution, require_solved
+
+
+def solve(
+    f: Field,
+    y0: Float[Tensor, "*sample n"],
+    times: Float[Tensor, "*sample time"],
+    parameters: Float[Tensor, "*sample parameter"] | None = None,
+    *,
+    jacobian: Field | None = None,
+    method: Method = RODAS5P,
+    control: Control | None = None,
+    events: Sequence[Event] = (),
+    strict: bool = True,
+) -> Solution:
+    """States at `times` of dy/dt = f(t, y) or f(t, y, p), from y₀ at the first of them.
+
+    Samples take steps of their own and cost nothing once done. Gradients reach y₀, p and every
+    tensor that f uses. They are those of the steps that were taken, whose lengths count as given
+    (discrete sensitivities): exact for the numbers that are returned. Only the states at the start
+    of steps are kept; a step is taken again when its gradient is.
+
+    Args:
+        f: the right-hand side; see `idnn.ode.problem.Field`.
+        y0: one start, or one for each sample.
+        times: increasing, the same for all samples or for each.
+        parameters: p, the same for all samples or for each.
+        jacobian: ∂f/∂y [*batch, n, n] of the same arguments, else by automatic differentiation.
+        method: stiff ones are RODAS5P, ROSENBROCK23 (loose tolerances) and KVAERNO5; TSIT5 is not.
+        control: tolerances and steps.
+        events: the first to occur ends a sample.
+        strict: raise when a sample fails; otherwise its `status` says so and its states are NaN.
+
+    Raises:
+        ValueError: shapes do not fit, times do not increase, y₀ is not finite, or f returns
+            another shape than y's.
+        NotSolved: of the first sample that failed, as `NotFinite`, `StepTooSmall`,
+            `TooManySteps`.
+    """
+    single = y0.ndim == 1 and times.ndim == 1 and (parameters is None or parameters.ndim == 1)
+    y0, times, parameters = _batched(y0, times, parameters)
+    _require_good(y0, times)
+    control = Control() if control is None else control
+    problem = Problem(f, parameters, jacobian, autonomous=False)
+    used, autonomous = _examined(problem, times[:, 0], y0)
+    run = Run(replace(problem, autonomous=autonomous), times, Rules(method, control, events), used)
+    y, event_t, event_y = Integrated.apply(run, y0, parameters, *used)
+    out = run.outcome
+    assert out is not None
+    if strict:
+        require_solved(out.status, out.t, control.max_steps, stiff=method.stiff)
+    each = (times, y, out.t, out.event, event_t, event_y, out.status, out.steps, out.rejected)
+    return Solution(*(x[0] if single else x for x in each), problem.counts)
+
+
+def _batched(
+    y0: Tensor, times: Tensor, parameters: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All with an axis of samples."""
+    given = {"y0": y0, "times": times, "parameters": parameters}
+    counts = {name: len(x) for name, x in given.items() if x is not None and x.ndim > 1}
+    samples = max(counts.values(), default=1)
+    for name, x in given.items():
+        if x is None:
+            continue
+        if x.ndim not in (1, 2) or x.shape[-1] == 0:
+            raise ValueError(
+                f"`{name}` must have one axis, or one of samples and another; its shape is "
+                f"{tuple(x.shape)}."
+            )
+        if counts.get(name, samples) != samples:
+            raise ValueError(
+                f"`{name}` must be the same for all {samples} samples or given for each; it has "
+                f"{len(x)} rows."
+            )
+    like = y0 if parameters is None else parameters
+    if not y0.is_floating_point() or like.dtype != y0.dtype or like.device != y0.device:
+        raise ValueError(
+            "`y0` and `parameters` must be of one floating type on one device; they are "
+            f"{y0.dtype} on {y0.device} and {like.dtype} on {like.device}."
+        )
+    times = times.to(y0).expand(samples, -1)
+    p = None if parameters is None else parameters.expand(samples, -1)
+    return y0.expand(samples, -1), times, p
+
+
+def _require_good(y0: Tensor, times: Tensor) -> None:
+    require_finite("y0", y0.detach())
+    require_finite("times", times)
+    if times.requires_grad:
+        raise ValueError("`times` must not require a gradient: dy/dt there is f(t, y).")
+    if times.shape[1] < 2 or not bool((times.diff(dim=1) > 0).all()):
+        raise ValueError(
+            "`times` must hold two or more, increasing; for times that decrease, solve for −t "
+            f"with −f. They begin {times[0, :4].tolist()}."
+        )
+
+
+def _examined(problem: Problem, t: Tensor, y: Tensor) -> tuple[list[Tensor], bool]:
+    """Tensors that f uses and whose gradient is kept, and whether f is the same at all times."""
+    p = problem.parameters
+    problem = problem.of(None if p is None else p.detach())
+    with torch.enable_grad():
+        times = t.clone().requires_grad_()
+        out = problem(times, y.detach())
+        if out.shape != y.shape or out.dtype != y.dtype:
+            raise ValueError(
+                f"`f` must return dy/dt like y, {tuple(y.shape)} of {y.dtype}; it returned "
+                f"{tuple(out.shape)} of {out.dtype}."
+            )
+    found = leaves(out)
+    used = [leaf for leaf in found if leaf is not times]
+    return used, len(used) == len(found)
