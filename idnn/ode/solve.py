@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,9 +13,10 @@ from idnn.checks import require_finite
 from idnn.ode.control import Control
 from idnn.ode.events import Event
 from idnn.ode.gradient import Integrated, Run
-from idnn.ode.integration import Rules
+from idnn.ode.integration import Rules, integrate
 from idnn.ode.methods import RODAS5P, Method
 from idnn.ode.problem import Field, Problem, leaves
+from idnn.ode.sensitivities import Sensitivities, sensitivities
 from idnn.ode.solution import Solution, require_solved
 
 
@@ -55,20 +56,80 @@ def solve(
         NotSolved: of the first sample that failed, as `NotFinite`, `StepTooSmall`,
             `TooManySteps`.
     """
+    ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
+    run, single = ready.run, ready.single
+    y, event_t, event_y = Integrated.apply(run, ready.y0, run.problem.parameters, *run.used)
+    return _solution(run, (y, event_t, event_y), single=single, strict=strict)
+
+
+def solve_with_sensitivities(
+    f: Field,
+    y0: Float[Tensor, "*sample n"],
+    times: Float[Tensor, "*sample time"],
+    parameters: Float[Tensor, "*sample parameter"],
+    *,
+    jacobian: Field | None = None,
+    method: Method = RODAS5P,
+    control: Control | None = None,
+    events: Sequence[Event] = (),
+    strict: bool = True,
+) -> tuple[Solution, Sensitivities]:
+    """`solve`, and all derivatives by p at once, carried forward along the steps.
+
+    For few parameters and many results, as in least squares; not differentiable again. The steps
+    are those of `solve`, and so are the derivatives.
+
+    Raises:
+        ValueError, NotSolved: as `solve`.
+    """
+    ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
+    run, single = ready.run, ready.single
+    with torch.no_grad():
+        run.outcome = integrate(run.problem, ready.y0, run.times, run.rules, keep=True)
+    out = run.outcome
+    solution = _solution(run, (out.y, out.event_t, out.event_y), single=single, strict=strict)
+    found = sensitivities(run.problem, run.rules, out)
+    each = (found.y, found.event_t, found.event_y)
+    return solution, Sensitivities(*(x[0] if single else x for x in each))
+
+
+class _Ready(NamedTuple):
+    run: Run
+    y0: Float[Tensor, "sample n"]
+    single: bool
+
+
+def _prepared(
+    f: Field,
+    y0: Tensor,
+    times: Tensor,
+    parameters: Tensor | None,
+    jacobian: Field | None,
+    method: Method,
+    control: Control | None,
+    events: Sequence[Event],
+) -> _Ready:
+    """What was asked for, checked."""
     single = y0.ndim == 1 and times.ndim == 1 and (parameters is None or parameters.ndim == 1)
     y0, times, parameters = _batched(y0, times, parameters)
     _require_good(y0, times)
-    control = Control() if control is None else control
+    rules = Rules(method, Control() if control is None else control, tuple(events))
     problem = Problem(f, parameters, jacobian, autonomous=False)
     used, autonomous = _examined(problem, times[:, 0], y0)
-    run = Run(replace(problem, autonomous=autonomous), times, Rules(method, control, events), used)
-    y, event_t, event_y = Integrated.apply(run, y0, parameters, *used)
-    out = run.outcome
+    problem = Problem(f, parameters, jacobian, autonomous=autonomous)
+    return _Ready(Run(problem, times, rules, used), y0, single)
+
+
+def _solution(
+    run: Run, found: tuple[Tensor, Tensor, Tensor], *, single: bool, strict: bool
+) -> Solution:
+    out, control = run.outcome, run.rules.control
     assert out is not None
     if strict:
-        require_solved(out.status, out.t, control.max_steps, stiff=method.stiff)
-    each = (times, y, out.t, out.event, event_t, event_y, out.status, out.steps, out.rejected)
-    return Solution(*(x[0] if single else x for x in each), problem.counts)
+        require_solved(out.status, out.t, control.max_steps, stiff=run.rules.method.stiff)
+    y, event_t, event_y = found
+    each = (run.times, y, out.t, out.event, event_t, event_y, out.status, out.steps, out.rejected)
+    return Solution(*(x[0] if single else x for x in each), run.problem.counts)
 
 
 def _batched(
