@@ -137,15 +137,17 @@ def integrate(
         rows, t, y0, h, times, control.allowed(y0), torch.ones_like(t), zero, zero, zero, g
     )
     while len(now.rows):
-        reach = now.times[:, -1] - now.t
-        last = NEARLY * now.h >= reach
-        now = now._replace(h=torch.where(last, reach, now.h))
+        goal = now.times[:, -1]
+        if method.lands:
+            goal = torch.where(now.times > now.t[:, None], now.times, torch.inf).amin(1)
+        lands = NEARLY * now.h >= goal - now.t
+        wanted, now = now.h, now._replace(h=torch.where(lands, goal - now.t, now.h))
         step = method.step(problem, now.t, now.y, now.h, now.allowed)
         allowed = control.allowed(step.y)
         error = norm(step.error / torch.maximum(now.allowed, allowed))
         good = error <= 1
-        after = torch.where(last, now.times[:, -1], now.t + now.h)
-        over, share, which = good & last, None, None
+        after = torch.where(lands, goal, now.t + now.h)
+        over, share, which = good & (after == now.times[:, -1]), None, None
         if events:
             share, which = first(events, method, problem, now.t, now.y, now.h, step, now.g)
             share = share.where(good, torch.inf)
@@ -163,7 +165,7 @@ def integrate(
             now.rows,
             after.where(good, now.t),
             step.y.where(good[:, None], now.y),
-            change * now.h,
+            torch.where(good & lands, wanted.maximum(change * now.h), change * now.h),
             now.times,
             allowed.where(good[:, None], now.allowed),
             error.clamp_min(LEAST).where(good, now.before),

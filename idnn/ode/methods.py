@@ -63,6 +63,11 @@ class Method(Protocol):
         """Of the stages, in the dense output."""
         ...
 
+    @property
+    def lands(self) -> bool:
+        """Whether steps end at all times asked for: the dense output, for events, is less exact."""
+        ...
+
     def step(self, problem: Problem, t: Tensor, y: Tensor, h: Tensor, allowed: Tensor) -> Step:
         """From y [row, n] at t [row] by h [row]; `allowed` [row, n] is the error that may be made.
 
@@ -91,6 +96,7 @@ class Rosenbrock:
     order: int
 
     stiff = True
+    lands = False
 
     @property
     def bends(self) -> Tensor:
@@ -131,6 +137,10 @@ class RungeKutta:
     @property
     def stiff(self) -> bool:
         return self.table.gamma > 0
+
+    @property
+    def lands(self) -> bool:
+        return self.stiff
 
     @property
     def bends(self) -> Tensor:

@@ -103,24 +103,30 @@ class RungeKuttaTable:
 
     @cached_property
     def bends(self) -> Float[Tensor, "power s"]:
-        """Of hk in K of the dense output y₀ + θ(y₁ − y₀) + θ(1 − θ)Σ θᵐKₘ.
+        """Of hk in K of the dense output y₀ + θ(y₁ − y₀) + θ(1 − θ)(K₀ + θK₁ + θ²K₂).
 
         The shortest coefficients that meet the conditions of every rooted tree of up to `order`
-        nodes. Of implicit methods the first slope takes no part: it holds the error of y₀ times
-        that of the stiffest eigenvalue, and all others are damped.
+        nodes. Of implicit methods the states of the stages are combined instead of their slopes,
+        for slopes hold the errors of states times the stiffest eigenvalue; and what these states
+        are when f is stiff, those of the slow motion at the nodes, is met to its fourth power.
         """
-        stages = slice(1 if self.gamma else 0, None)
-        trees = [tree for size in range(1, self.order + 1) for tree in _trees(size)]
-        sides = [_weights_of(tree, self.inner)[stages] for tree in trees]
-        powers = self.order - 1
-        wanted = torch.zeros(len(trees), powers, dtype=torch.float64)
-        for row, tree in enumerate(trees):
-            # θᵠ/γ(τ) − θ/γ(τ) = θ(1 − θ)Σ Kθᵐ
-            wanted[row, : _size(tree) - 1] = -1 / _density(tree)
-        found = torch.linalg.lstsq(torch.stack(sides), wanted, driver="gelsd").solution
-        out = torch.zeros(powers, len(self.inner), dtype=torch.float64)
-        out[:, stages] = found.T
-        return out
+        each = self.inner if self.gamma else torch.eye(len(self.inner), dtype=self.inner.dtype)
+        rows, wanted = [], []
+        for tree in (tree for size in range(1, self.order + 1) for tree in _trees(size)):
+            rows.append(each @ _weights_of(tree, self.inner))
+            wanted.append(_bend(_size(tree), 1 / _density(tree)))
+        for power in (3, 4) if self.gamma else ():
+            rows.append(self.nodes**power)
+            wanted.append(_bend(power, 1.0))
+        found = torch.linalg.lstsq(torch.stack(rows), torch.stack(wanted), driver="gelsd").solution
+        return found.T @ each
+
+
+def _bend(power: int, value: float) -> Float[Tensor, " power"]:
+    """Coefficients b of (θᵖ − θ)v = θ(1 − θ)(b₀ + b₁θ + b₂θ²)."""
+    out = torch.zeros(3, dtype=torch.float64)
+    out[: power - 1] = -value
+    return out
 
 
 Tree = tuple["Tree", ...]
@@ -340,7 +346,7 @@ def kvaerno5() -> RungeKuttaTable:
         ),
     ]
     a = _square(inner)
-    return RungeKuttaTable(a, a[6], a[6] - a[5], gamma, 4)
+    return RungeKuttaTable(a, a[6], a[6] - a[5], gamma, 3)
 
 
 @cache
