@@ -18,6 +18,7 @@ from idnn.ode.tables import (
     RosenbrockTable,
     RungeKuttaTable,
     kvaerno5,
+    rodas4,
     rodas5p,
     rosenbrock23,
     tsit5,
@@ -212,6 +213,7 @@ def _like(table: Tensor, y: Tensor) -> Tensor:
     return table.to(y)
 
 
+RODAS4 = Rosenbrock(rodas4(), 4)
 RODAS5P = Rosenbrock(rodas5p(), 5)
 ROSENBROCK23 = Rosenbrock(rosenbrock23(), 3)
 KVAERNO5 = RungeKutta(kvaerno5(), 5)
