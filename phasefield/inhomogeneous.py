@@ -76,14 +76,25 @@ class _Strained(NamedTuple):
     mean: Float[Tensor, " 6"]
 
 
+class _Equilibrium(NamedTuple):
+    """ε − ε⁰ and σ on the cells, the mean strain, and the energy that could still be freed."""
+
+    elastic: Float[Tensor, "6 *space"]
+    stress: Float[Tensor, "6 *space"]
+    mean: Float[Tensor, " 6"]
+    left: float
+
+
 @dataclass(frozen=True, eq=False)
 class InhomogeneousElasticity:
     """C(u) = C₀ + Σ χ(u) ΔC; otherwise as `HomogeneousElasticity`.
 
     Equilibrium is iterated from the last one found until the energy that it could still free is
-    below `tolerance`² of what strains of the size of the misfit would have. `forget` lets it begin
-    anew: a run does so whenever it writes a checkpoint, so that one continued from it has the same
-    bits.
+    below `tolerance`² of what strains of the size of the misfit would have. With residual r,
+    mean stiffness M and C(u) between (1 − a)M and (1 + b)M that is at most ½ r·M⁻¹r/(1 − a), as
+    long as shares lie in [0, 1], and at most max(a, b)² times as much after a last correction M⁻¹r,
+    whose residual therefore is not asked for. `forget` lets it begin anew: a run does so whenever
+    it writes a checkpoint, so that one continued from it has the same bits.
 
     Attributes:
         grid: the cells, periodic.
@@ -119,11 +130,6 @@ class InhomogeneousElasticity:
         check_mean(self.mean_strain, self.mean_stress)
 
     @property
-    def error(self) -> float:
-        """Of the energy, relative."""
-        return self.tolerance**2
-
-    @property
     def iterations(self) -> int:
         """Spent on the last equilibrium."""
         return int(self._last.get("iterations", 0))
@@ -139,7 +145,7 @@ class InhomogeneousElasticity:
         """
         found = shares(self._shares, u)
         try:
-            elastic, stress, mean = self._equilibrium(found)
+            elastic, stress, mean, left = self._equilibrium(found)
         except NoEquilibrium:
             self.forget()
             return Response(torch.full_like(u, torch.nan), u.new_tensor(torch.nan).double())
@@ -147,7 +153,7 @@ class InhomogeneousElasticity:
         one, other = elastic.flatten(), stress.flatten()
         work = [torch.dot(one[part], other[part]).double() for part in parts(one)]
         loss = stress[0].numel() * (self._mean.applied @ mean)
-        return Response(force, 0.5 * torch.stack(work).sum() - loss)
+        return Response(force, 0.5 * torch.stack(work).sum() - loss, left)
 
     def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
         """v ↦ ∂²w/∂u² v, but as if the strain followed v in a body of the mean stiffness.
@@ -156,7 +162,8 @@ class InhomogeneousElasticity:
         corrections more.
         """
         found = shares(self._shares, u)
-        own = bending(self._shares, u, self._pulls(*self._equilibrium(found)[:2]))
+        rest = self._equilibrium(found)
+        own = bending(self._shares, u, self._pulls(rest.elastic, rest.stress))
         misfits = found[: len(self.misfits)]
 
         def along(v: Tensor) -> Tensor:
@@ -167,11 +174,11 @@ class InhomogeneousElasticity:
 
     def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
         """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
-        return by_component(self._equilibrium(shares(self._shares, u))[1])
+        return by_component(self._equilibrium(shares(self._shares, u)).stress)
 
     def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
         """max |∂w/∂θ|."""
-        stress = self._equilibrium(shares(self._shares, u))[1]
+        stress = self._equilibrium(shares(self._shares, u)).stress
         return self.grid.largest(torch.einsum("pi,i...->p...", self._strains.to(u), stress))
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
@@ -190,22 +197,18 @@ class InhomogeneousElasticity:
                 out[row, part] = (half @ strain).mul_(strain).sum(0)
         return out.view(-1, *stress.shape[1:])
 
-    def _equilibrium(self, found: Sequence[Share]) -> tuple[Tensor, Tensor, Tensor]:
-        """ε − ε⁰ and σ on the cells, and the mean strain."""
+    def _equilibrium(self, found: Sequence[Share]) -> _Equilibrium:
         theta, chi = values(found[: len(self.misfits)]), found[len(self.misfits) :]
         body = _Body(self, [share.value for share in chi])
-        wanted = strain_free(self._strains, theta)
-        strain, mean = self._last.get("strain"), self._last.get("mean", self._mean.strain)
-        elastic = (self._column(mean) if strain is None else strain) - wanted
-        stress = body.stress(elastic)
-        residual = body.residual(stress)
+        elastic, mean = self._start(theta)
+        residual = body.residual(stress := body.stress(elastic))
         direction = relaxed = body.relaxed(residual)
         left, count = body.product(residual, relaxed), 0
-        enough = self._enough(theta)
-        while left > enough:
+        softest, off = self._range
+        enough = self._enough(theta) * softest
+        while left * min(off, 1.0) ** 2 > enough:
             change = body.strain(direction)
-            answer = body.stress(change)
-            pushed = body.residual(answer, applied=False)
+            pushed = body.residual(body.stress(change), applied=False)
             curvature = -body.product(direction, pushed)
             if count == ITERATIONS or not curvature > 0:  # NaN, too
                 raise NoEquilibrium(
@@ -217,16 +220,28 @@ class InhomogeneousElasticity:
             length = left / curvature
             mean = mean + length * direction.mean
             elastic.add_(change, alpha=length)
-            stress.add_(answer, alpha=length)
             residual = body.moved(residual, length, pushed)
             relaxed = body.relaxed(residual)
             left, before, count = body.product(residual, relaxed), left, count + 1
             direction = body.moved(relaxed, left / before, direction)
-        if math.isfinite(left):
-            self._last.update(strain=elastic + wanted, mean=mean, iterations=count)
-        else:  # of fields that are not: the next ones must not begin there
+        if left > enough:
+            mean = mean + relaxed.mean
+            elastic.add_(body.strain(relaxed))
+            left, count = left * off**2, count + 1
+        if count > 0:
+            stress = body.stress(elastic)
+        self._last.update(elastic=elastic, theta=theta, mean=mean, iterations=count)
+        if not math.isfinite(left):  # of fields that are not: the next ones must not begin there
             self.forget()
-        return elastic, stress, mean
+        return _Equilibrium(elastic, stress, mean, 0.5 * left / softest)
+
+    def _start(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """ε − ε⁰ of the last strain, in its own place, and the mean strain."""
+        if not self._last:
+            mean = self._mean.strain
+            return self._column(mean) - strain_free(self._strains, theta), mean
+        elastic, before = self._last["elastic"], self._last["theta"]
+        return elastic.sub_(strain_free(self._strains, theta - before)), self._last["mean"]
 
     def _enough(self, theta: Tensor) -> float:
         """Energy that may be left unfreed; more than rounding leaves where all cells are alike."""
@@ -269,6 +284,14 @@ class InhomogeneousElasticity:
     def _between(self) -> Float[Tensor, "6 6"]:
         """Their mean, by Mandel: of the preconditioner."""
         return by_mandel(torch.stack(self._stiffnesses).mean(0))
+
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        """1 − a and max(a, b)."""
+        root = torch.linalg.inv(torch.linalg.cholesky(self._between))
+        found = [torch.linalg.eigvalsh(root @ by_mandel(c) @ root.T) for c in self._stiffnesses]
+        values = torch.cat(found)
+        return float(values.min()), float((values - 1).abs().max())
 
     @cached_property
     def _mean(self) -> MeanState:
