@@ -49,15 +49,16 @@ class Displacements:
     def strain(self, of: Displacement) -> Float[Tensor, "6 *space"]:
         """ε̄ + sym ∇v."""
         k, w = self._k, of.modes
-        shape = self.grid.slabs.local_shape
+        shape, once = self.grid.slabs.local_shape, 1 / self.grid.turns
         out = torch.empty((6, *shape), dtype=self.grid.dtype, device=self.grid.device)
         for row, mean in enumerate(of.mean.tolist()):
             i, j = _SHEARS.get(row, (row, row))
             pairs = [(i, j)] if i == j else [(i, j), (j, i)]
-            scale = 1.0 if i == j else _ROOT
+            scale = once if i == j else once * _ROOT
             terms = [(k[a], scale, w[b]) for a, b in pairs if a < len(k) and b < len(w)]
             if row in self._rows and terms:
-                torch.add(self.grid.inverse(self.grid.combine(*terms)), mean, out=out[row])
+                cells = self.grid.inverse(self.grid.combine(*terms), scaled=False)
+                torch.add(cells, mean, out=out[row])
             else:
                 out[row] = mean
         return out

@@ -8,7 +8,7 @@ of that scheme (Zeman et al. 2010, doi:10.1016/j.jcp.2010.07.010).
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from idnn.checks import require_in_range
 from idnn.free_energy import FreeEnergy
+from phasefield import fused
 from phasefield.displacements import Displacements
 from phasefield.elasticity import (
     HomogeneousElasticity,
@@ -35,7 +36,6 @@ from phasefield.elasticity import (
     through,
     values,
 )
-from phasefield.fused import parts
 from phasefield.grid import Grid
 from phasefield.stiffness import (
     by_component,
@@ -181,34 +181,26 @@ class InhomogeneousElasticity:
         """∂w/∂θ = −E·σ, ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰), and Σ ½(ε − ε⁰)·σ."""
         out = elastic.new_empty(len(found), *elastic.shape[1:])
         flat, pulls, own = elastic.flatten(1), out.flatten(1), -self._strains.to(elastic)
-        work = []
-        for part, stress, changes in self._stresses(found, flat):
+        chi, work = self._chi(found), []
+        stiffness, *changes = (matrix.to(elastic) for matrix in self._matrices)
+        for part in fused.parts(flat):
+            strain = flat[:, part]
+            stress = stiffness @ strain
+            for row, (share, change) in enumerate(zip(chi, changes, strict=True), len(own)):
+                more = change @ strain
+                stress.addcmul_(share[part], more)
+                pulls[row, part] = more.mul_(strain).sum(0).mul_(0.5)
             pulls[: len(own), part] = own @ stress
-            for row, change in enumerate(changes, len(own)):
-                pulls[row, part] = change.mul_(flat[:, part]).sum(0).mul_(0.5)
-            work.append(stress.mul_(flat[:, part]).sum(dtype=torch.float64))
+            work.append(stress.mul_(strain).sum(dtype=torch.float64))
         return out, 0.5 * torch.stack(work).sum()
 
     def _stress(self, found: Sequence[Share], elastic: Tensor) -> Float[Tensor, "6 *space"]:
         """C(u)(ε − ε⁰)."""
-        out = torch.empty_like(elastic)
-        for part, stress, _ in self._stresses(found, elastic.flatten(1)):
-            out.flatten(1)[:, part] = stress
-        return out
+        flat, workers = elastic.flatten(1), self.grid.workers
+        return fused.mixed(self._matrices, self._chi(found), flat, workers).view_as(elastic)
 
-    def _stresses(
-        self, found: Sequence[Share], elastic: Float[Tensor, "6 cell"]
-    ) -> Iterator[tuple[slice, Tensor, list[Tensor]]]:
-        """Cells, Cε and all ΔCε there, part by part."""
-        chi = [share.value.flatten() for share in found[len(self.misfits) :]]
-        stiffness = by_mandel(self.stiffness).to(elastic)
-        changes = [by_mandel(each.change).to(elastic) for each in self.contrasts]
-        for part in parts(elastic):
-            stress = stiffness @ elastic[:, part]
-            more = [change @ elastic[:, part] for change in changes]
-            for share, each in zip(chi, more, strict=True):
-                stress.addcmul_(share[part], each)
-            yield part, stress, more
+    def _chi(self, found: Sequence[Share]) -> list[Float[Tensor, " cell"]]:
+        return [share.value.flatten() for share in found[len(self.misfits) :]]
 
     def _equilibrium(self, found: Sequence[Share]) -> _Equilibrium:
         theta, body = values(found[: len(self.misfits)]), self._body
@@ -251,8 +243,9 @@ class InhomogeneousElasticity:
         if not self._last:
             mean = self._mean.strain
             return self._column(mean) - strain_free(self._strains, theta), mean
-        elastic, before = self._last["elastic"], self._last["theta"]
-        return elastic.sub_(strain_free(self._strains, theta - before)), self._last["mean"]
+        elastic, moved = self._last["elastic"], (theta - self._last["theta"]).flatten(1)
+        elastic.flatten(1).addmm_(self._strains.T.to(moved), moved, alpha=-1)
+        return elastic, self._last["mean"]
 
     def _enough(self, theta: Tensor) -> float:
         """Energy that may be left unfreed; more than rounding leaves where all cells are alike."""
@@ -281,6 +274,12 @@ class InhomogeneousElasticity:
     @cached_property
     def _strains(self) -> Float[Tensor, "p 6"]:
         return torch.stack([vector(m.strain) for m in self.misfits]).to(self.grid.device)
+
+    @cached_property
+    def _matrices(self) -> list[Float[Tensor, "6 6"]]:
+        """C₀ and all ΔC, by Mandel."""
+        each = (self.stiffness, *[contrast.change for contrast in self.contrasts])
+        return [by_mandel(c).to(self.grid.device) for c in each]
 
     @property
     def _stiffnesses(self) -> list[Float[Tensor, "6 6"]]:
