@@ -198,9 +198,9 @@ class Stepper:
                 longest = min(longest, 2 * state.elapsed)
             dt = _towards(until - state.time, longest)
             attempt = self._step(integrator, state.stabiliser, dt)(state.point)
-            state = replace(state, evaluations=state.evaluations + attempt.evaluations)
             energy = self._model.energy(attempt.u_hat, attempt.end)
             error = self._error(grid, attempt, energy)
+            state = replace(state, evaluations=state.evaluations + attempt.evaluations)
             precise = error <= self._control.tolerance  # false for NaN
             falls = energy.total <= state.energy.total + energy.rounding  # false for NaN
             unknown = math.isnan(state.energy.total) or self._model.fluctuates

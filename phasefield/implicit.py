@@ -76,12 +76,21 @@ def _implicit_bdf2(problem: Flow, dt: float) -> Step:
         system = _System(problem, dt, lead, past, at.time + dt)
         try:
             new, end = system.solve(start)
-            error = system.error(at, new, end, lead * _share(ratio, lead) if two else 1.0)
         except NotConverged:
             wrong = torch.full_like(start, torch.nan)
             nothing = torch.tensor(torch.nan, dtype=torch.float64, device=start.device)
             return Attempt(start, Evaluation(wrong, nothing, nothing), lambda: wrong, system.work)
-        return Attempt(new, end, lambda: error, system.work)
+
+        def error() -> Tensor:
+            try:
+                return system.error(at, new, end, lead * _share(ratio, lead) if two else 1.0)
+            except NotConverged:
+                return torch.full_like(new, torch.nan)
+            finally:
+                attempt.evaluations = system.work
+
+        attempt = Attempt(new, end, error, system.work)
+        return attempt
 
     return step
 

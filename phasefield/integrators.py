@@ -73,7 +73,7 @@ class Point:
     index: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Attempt:
     """What one step proposes.
 
@@ -81,7 +81,7 @@ class Attempt:
         u_hat: state at t + dt.
         end: F there, so that the next step need not evaluate it.
         error: estimates the local error, transformed.
-        evaluations: evaluations of F spent.
+        evaluations: evaluations of F spent, also on `error` once that was asked for.
     """
 
     u_hat: Tensor

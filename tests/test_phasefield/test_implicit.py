@@ -8,6 +8,7 @@ import torch
 
 from idnn.free_energy import BraggWilliams, IdealMixing
 from idnn.order_parameters import FCC_L12
+from phasefield.adaptive import StepControl, Stepper
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
 from phasefield.implicit import implicit_bdf2
@@ -82,6 +83,25 @@ def test_its_error_estimate_is_of_third_order():
         return float(implicit_bdf2.prepare(problem, dt)(at).error().abs().max())
 
     assert math.log2(estimate(4e-3) / estimate(2e-3)) == pytest.approx(3, abs=0.2)
+
+
+def test_an_error_that_nobody_asks_for_costs_nothing():
+    """Fixed steps do not; what it costs others is counted."""
+    problem, dt, spent = cahn_hilliard(), 2.0**-7, []
+    u = problem.grid.inverse(wave(problem.grid))
+    for fixed in (dt, None):
+        stepper = Stepper(problem, StepControl(
+            integrator=implicit_bdf2, large_steps=None, fixed_step=fixed, first_step=dt,
+            tolerance=1.0,
+        ))  # fmt: skip
+        start = stepper.start(u)
+        state = stepper.advance(start, 1.0)
+        assert state.time == dt
+        spent.append(state.evaluations - start.evaluations)
+    attempt = implicit_bdf2.prepare(problem.stabilised(u), dt)(start.point)
+    assert spent[0] == attempt.evaluations
+    attempt.error()
+    assert spent[1] == attempt.evaluations > spent[0]
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
