@@ -204,6 +204,11 @@ class IntegrableNetwork(LayeredCommittee):
             mine.data = torch.cat([p.data for p in theirs])[list(index)].clone()
         return whole
 
+    @property
+    def floor(self) -> float:
+        """Site fraction below which the ideal reference is continued."""
+        return self.settings.floor
+
     def with_floor(self, floor: float) -> IntegrableNetwork:
         """The same learned part, with ideal mixing continued quadratically below another fraction.
 

@@ -54,10 +54,12 @@ class Response(NamedTuple):
     Attributes:
         force: ∂w/∂uᵢ on the cells, energy/nm³.
         energy: Σ w over the cells at hand, less the work of the applied stress.
+        error: by which `energy` of all cells together is too large, at most.
     """
 
     force: Float[Tensor, "field *space"]
     energy: Float[Tensor, ""]
+    error: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +98,6 @@ class HomogeneousElasticity:
 
     symmetric = True
     """Whether there is a tangent."""
-
-    error = 0.0
-    """Of the energy, relative."""
 
     def forget(self) -> None:
         """Nothing: there is nothing to remember."""

@@ -84,14 +84,16 @@ def fitted(
         ratio = profile.ratio(math.exp(log_divisor))
         return math.log(max(ratio, NO_BARRIER)) - wanted
 
-    ends = [math.log(d) for d in DIVISORS]
-    high, low = (energy / math.exp(off(end) + wanted) for end in reversed(ends))
+    least, most = (profile.ratio(d) for d in reversed(DIVISORS))  # 0 where coherency takes all
+    low, high = energy / most if most else 0.0, energy / least if least else math.inf
     if not low <= width <= high:
+        bound = f"at least {low:.3g}" if width < low else f"at most {high:.3g}"
         raise ValueError(
-            f"`interface_width` must lie in [{low:.3g}, {high:.3g}] m for an interface energy of "
-            f"{energy:g} J/m² with this free energy; it is {width:g} m."
+            f"`interface_width` must be {bound} m for an interface energy of {energy:g} J/m² with "
+            f"this free energy; it is {width:g} m."
         )
-    divisor = math.exp(root_scalar(off, bracket=ends, xtol=1e-7).root)
+    ends = [math.log(d) for d in DIVISORS]
+    divisor = math.exp(root_scalar(off, bracket=ends, xtol=1e-7).root) if most else DIVISORS[0]
     if not abs(off(math.log(divisor))) < 1e-3:  # it has none, or jumps to it
         raise ValueError(
             f"`interface_width` must be less, or the misfit: at {width:.3g} m an energy of "
@@ -114,12 +116,13 @@ class _Profile:
         self.c = self.path.lowest(self.q)
         ends = self.path.tie_line
         self.c[0], self.c[-1] = ends.left.eta[0], ends.right.eta[0]
+        self.lowest = self.c
 
     def ratio(self, divisor: float) -> float:
-        """σ/width, J/m³; 0 where no barrier is left."""
-        change = self.barrier.divided(divisor)(self.path.eta(self.c, self.q))
+        """σ/width, J/m³; 0 where no barrier is left at the compositions of lowest Δω."""
+        change = self.barrier.divided(divisor)(self.path.eta(self.lowest, self.q))
         inner = (self.q > EDGE) & (self.q < 1 - EDGE)
-        if not bool(((self.path.excess(self.c, self.q) + change)[inner] > 0).all()):
+        if not bool(((self.path.excess(self.lowest, self.q) + change)[inner] > 0).all()):
             return 0.0
         energy, width = self.measured(divisor)
         return energy / width

@@ -72,6 +72,27 @@ def dot(
     return torch.tensor(sum(sums), dtype=torch.float64)
 
 
+def mixed(
+    matrices: Sequence[Float[Tensor, "6 6"]],
+    weights: Sequence[Float[Tensor, " cell"]],
+    x: Float[Tensor, "6 cell"],
+    workers: Executor | None = None,
+) -> Float[Tensor, "6 cell"]:
+    """(A₀ + Σⱼ wⱼ Aⱼ) x on every cell."""
+    out, (first, *others) = torch.empty_like(x), [matrix.to(x) for matrix in matrices]
+    if is_compiled_for(x) and others:
+        a, w = (tuple(each.numpy() for each in some) for some in (others, weights))
+        arguments = (first.numpy(), a, w, x.numpy(), out.numpy())
+        over_parts(lambda a, b: kernels.mixed(*arguments, a, b), x.shape[1], workers)
+        return out
+    for part in parts(x):
+        found = first @ x[:, part]
+        for weight, other in zip(weights, others, strict=True):
+            found.addcmul_(weight[part], other @ x[:, part])
+        out[:, part] = found
+    return out
+
+
 def largest(u: Tensor, workers: Executor | None = None) -> Float[Tensor, ""]:
     """max |u|; NaN if any entry is."""
     if not is_compiled_for(u):

@@ -52,6 +52,14 @@ class AtTemperature(Protocol):
     def temperature(self) -> float: ...
 
 
+@runtime_checkable
+class Floored(Protocol):
+    """A free energy whose ideal mixing is continued below a site fraction."""
+
+    @property
+    def floor(self) -> float: ...
+
+
 @dataclass(frozen=True, eq=False)
 class GammaPrime:
     """γ′ in γ: the equations, and what of them is known beforehand.
@@ -228,8 +236,8 @@ def gamma_prime(
 
     Raises:
         ValueError: the temperature is not that of f or lies outside what is known, the interface is
-            thinner than three cells, f cannot have one of this energy and width, or its γ′ is held
-            by the walls of the domain.
+            thinner than three cells, f cannot have one of this energy and width, its floor moves
+            γ′, or γ′ is held by the walls of the domain.
         NoTieLine: γ and γ′ do not coexist.
     """
     if isinstance(f, AtTemperature) and abs(f.temperature - temperature) > 1e-6:
@@ -275,7 +283,7 @@ def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:
 
     Raises:
         NoTieLine: there is none.
-        ValueError: its γ′ is held by the walls of the domain.
+        ValueError: its γ′ is moved by a floor, or held by the walls of the domain.
     """
     found = tie_lines(f, FCC_L12, composition=SOUGHT)
     for line in found:
@@ -291,15 +299,21 @@ def gamma_prime_tie_line(f: FreeEnergy, temperature: float) -> TieLine:
 
 
 def _require_free(f: FreeEnergy, tie_line: TieLine) -> None:
-    """Raise where a wall holds a phase, beyond which fields would find a lower energy."""
+    """Raise where a floor moves γ′, or a wall holds it, beyond which fields find a lower energy."""
+    fractions = FCC_L12.site_fractions(tie_line.right.eta)
+    least = float(torch.minimum(fractions, 1 - fractions).min())
+    if isinstance(f, Floored) and not f.floor < least:
+        raise ValueError(
+            f"`floor` of `f` must lie below the smallest site fraction of γ′, which it moves "
+            f"otherwise; it is {f.floor:g} and that {least:.1g}: take {f.floor / 10:g}, or less."
+        )
     with torch.no_grad():
         slopes = chemical_potential(f, tie_line.right.eta)
     slopes[0] -= tie_line.mu
     if not bool((slopes.abs() < AT_REST).all()):
-        fraction = float(FCC_L12.site_fractions(tie_line.right.eta).min())
         raise ValueError(
             f"`f` must have its γ′ within the domain; the smallest site fraction of it is "
-            f"{fraction:.1g}, where f still falls by {float(slopes.abs().max()):.2g} eV/site per "
+            f"{least:.1g}, where f still falls by {float(slopes.abs().max()):.2g} eV/site per "
             "unit of η: lower the floor of its ideal mixing below the site fractions of γ′."
         )
 

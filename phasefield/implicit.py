@@ -59,6 +59,10 @@ class Flow(Problem, Protocol):
     def tangent(self, u_hat: Tensor) -> Tangent: ...
 
 
+Inverse = Callable[[Tensor, float], Tensor]
+"""b and the residual allowed ↦ x of Ax = b."""
+
+
 class NotConverged(Exception):
     """Newton's or Krylov's iteration came to no end: the step is too long."""
 
@@ -75,8 +79,9 @@ def _implicit_bdf2(problem: Flow, dt: float) -> Step:
             start.add_(at.u_hat, alpha=ratio).sub_(at.u_old, alpha=ratio)
         system = _System(problem, dt, lead, past, at.time + dt)
         try:
-            new, end = system.solve(start)
-            error = system.error(at, new, end, lead * _share(ratio, lead) if two else 1.0)
+            new, end, inverse = system.solve(start)
+            miss = system.miss(at, new, end, lead * _share(ratio, lead) if two else 1.0)
+            error = inverse(miss, ROUGH)
         except NotConverged:
             wrong = torch.full_like(start, torch.nan)
             nothing = torch.tensor(torch.nan, dtype=torch.float64, device=start.device)
@@ -142,36 +147,38 @@ class _System:
         """Of the problem."""
         return self.problem.grid
 
-    def solve(self, u_hat: Tensor) -> tuple[Tensor, Evaluation]:
-        """The solution next to `u_hat` and its evaluation."""
-        before, forcing = math.inf, FORCING
+    def solve(self, u_hat: Tensor) -> tuple[Tensor, Evaluation, Inverse]:
+        """The solution next to `u_hat`, its evaluation, and (lead − dt J)⁻¹ with the J last taken.
+
+        The inverse is not kept here: it holds many fields, and would live on in a cycle.
+        """
+        before, forcing, inverse = math.inf, FORCING, None
         for _ in range(NEWTON_STEPS):
             found = self._evaluate(u_hat)
-            if before > KEPT:
-                self._solution = self._inverted(self.problem.tangent(u_hat))
-            change = self._solution(self._residual(u_hat, found.force_hat), forcing)
+            if inverse is None or before > KEPT:
+                inverse = self._inverted(self.problem.tangent(u_hat))
+            change = inverse(self._residual(u_hat, found.force_hat), forcing)
             u_hat = u_hat + change
             size = self.grid.largest(self.grid.inverse(change))
             if not size < before:
                 raise NotConverged
             ratio = size / before if math.isfinite(before) else 1.0
             if ratio * size <= LEFT or size <= max(CONVERGED, 10 * self.grid.epsilon):
-                return u_hat, self._evaluate(u_hat)
+                return u_hat, self._evaluate(u_hat), inverse
             before, forcing = size, max(FINEST, min(FORCING, ratio**2))
         raise NotConverged
 
-    def error(self, at: Point, new: Tensor, end: Evaluation, scale: float) -> Tensor:
-        """`scale` times the difference to the trapezoidal rule, filtered by (lead − dt J)⁻¹.
+    def miss(self, at: Point, new: Tensor, end: Evaluation, scale: float) -> Tensor:
+        """`scale` times what the trapezoidal rule leaves over, to be filtered by (lead − dt J)⁻¹.
 
-        J is the derivative last taken in `solve`. With the linear part L in its place, which holds
-        the stabiliser of the stiffest cells, errors of all others would vanish.
+        With the linear part L in place of J, which holds the stabiliser of the stiffest cells,
+        errors of all others would vanish.
         """
-        miss = self.grid.combine(
+        return self.grid.combine(
             (self._inertia, scale, new), (self._inertia, -scale, at.u_hat),
             (self._stiffness, scale / 2, new), (self._stiffness, scale / 2, at.u_hat),
             (self._moves, scale / 2, end.force_hat), (self._moves, scale / 2, at.force_hat),
         )  # fmt: skip
-        return self._solution(miss, ROUGH)
 
     def _evaluate(self, u_hat: Tensor) -> Evaluation:
         self.work += 1
@@ -183,7 +190,7 @@ class _System:
             (self._stiffness, -1.0, u_hat), (self._moves, -1.0, force_hat),
         )  # fmt: skip
 
-    def _inverted(self, tangent: Tangent) -> Callable[[Tensor, float], Tensor]:
+    def _inverted(self, tangent: Tangent) -> Inverse:
         """b and the residual allowed ↦ x of (diagonal + tangent) x = b."""
         grid, spread, count = self.grid, self._spread, len(self.problem.rate)
         s = torch.tensor(self.problem.stabiliser or (0.0,) * count).to(tangent.curvature)

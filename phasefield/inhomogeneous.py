@@ -19,11 +19,12 @@ from torch import Tensor
 
 from idnn.checks import require_in_range
 from idnn.free_energy import FreeEnergy
+from phasefield import fused
+from phasefield.displacements import Displacements
 from phasefield.elasticity import (
     HomogeneousElasticity,
     MeanState,
     Misfit,
-    Modes,
     Response,
     Share,
     bending,
@@ -35,7 +36,6 @@ from phasefield.elasticity import (
     through,
     values,
 )
-from phasefield.fused import parts
 from phasefield.grid import Grid
 from phasefield.stiffness import (
     by_component,
@@ -69,11 +69,12 @@ class Contrast:
     change: Float[Tensor, "6 6"]
 
 
-class _Strained(NamedTuple):
-    """Displacement and mean strain, or residuals of both."""
+class _Equilibrium(NamedTuple):
+    """ε − ε⁰ on the cells, the mean strain, and the energy that could still be freed, at most."""
 
-    modes: list[Tensor]
+    elastic: Float[Tensor, "6 *space"]
     mean: Float[Tensor, " 6"]
+    left: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,11 @@ class InhomogeneousElasticity:
     """C(u) = C₀ + Σ χ(u) ΔC; otherwise as `HomogeneousElasticity`.
 
     Equilibrium is iterated from the last one found until the energy that it could still free is
-    below `tolerance`² of what strains of the size of the misfit would have. `forget` lets it begin
-    anew: a run does so whenever it writes a checkpoint, so that one continued from it has the same
-    bits.
+    below `tolerance`² of what strains of the size of the misfit would have. With residual r,
+    mean stiffness M and C(u) between (1 − a)M and (1 + b)M that is at most ½ r·M⁻¹r/(1 − a), as
+    long as shares lie in [0, 1], and at most max(a, b)² times as much after a last correction M⁻¹r,
+    whose residual therefore is not asked for. `forget` lets it begin anew: a run does so whenever
+    it writes a checkpoint, so that one continued from it has the same bits.
 
     Attributes:
         grid: the cells, periodic.
@@ -119,11 +122,6 @@ class InhomogeneousElasticity:
         check_mean(self.mean_strain, self.mean_stress)
 
     @property
-    def error(self) -> float:
-        """Of the energy, relative."""
-        return self.tolerance**2
-
-    @property
     def iterations(self) -> int:
         """Spent on the last equilibrium."""
         return int(self._last.get("iterations", 0))
@@ -139,24 +137,24 @@ class InhomogeneousElasticity:
         """
         found = shares(self._shares, u)
         try:
-            elastic, stress, mean = self._equilibrium(found)
+            elastic, mean, left = self._equilibrium(found)
         except NoEquilibrium:
             self.forget()
             return Response(torch.full_like(u, torch.nan), u.new_tensor(torch.nan).double())
-        force = through(found, self._pulls(elastic, stress), len(u))
-        one, other = elastic.flatten(), stress.flatten()
-        work = [torch.dot(one[part], other[part]).double() for part in parts(one)]
-        loss = stress[0].numel() * (self._mean.applied @ mean)
-        return Response(force, 0.5 * torch.stack(work).sum() - loss)
+        pulls, energy = self._pulls(found, elastic)
+        loss = elastic[0].numel() * (self._mean.applied @ mean)
+        return Response(through(found, pulls, len(u)), energy - loss, left)
 
     def tangent(self, u: Float[Tensor, "field *space"]) -> Callable[[Tensor], Tensor]:
         """v ↦ ∂²w/∂u² v, but as if the strain followed v in a body of the mean stiffness.
 
-        Symmetric; exact where moduli agree, else off by the contrast: implicit steps need a few
-        corrections more.
+        Symmetric; exact where moduli agree, else off by the contrast. With the coupling to it in
+        the stress implicit steps of γ and γ′ take as many corrections, and at a contrast of five as
+        many within 4 %, each half as dear again.
         """
         found = shares(self._shares, u)
-        own = bending(self._shares, u, self._pulls(*self._equilibrium(found)[:2]))
+        pulls, _ = self._pulls(found, self._equilibrium(found).elastic)
+        own = bending(self._shares, u, pulls)
         misfits = found[: len(self.misfits)]
 
         def along(v: Tensor) -> Tensor:
@@ -167,45 +165,57 @@ class InhomogeneousElasticity:
 
     def stress(self, u: Float[Tensor, "field *space"]) -> Float[Tensor, "6 *space"]:
         """σ (xx, yy, zz, yz, xz, xy), energy/nm³."""
-        return by_component(self._equilibrium(shares(self._shares, u))[1])
+        found = shares(self._shares, u)
+        return by_component(self._stress(found, self._equilibrium(found).elastic))
 
     def largest_pull(self, u: Float[Tensor, "field *space"]) -> float:
         """max |∂w/∂θ|."""
-        stress = self._equilibrium(shares(self._shares, u))[1]
-        return self.grid.largest(torch.einsum("pi,i...->p...", self._strains.to(u), stress))
+        found = shares(self._shares, u)
+        pulls, _ = self._pulls(found, self._equilibrium(found).elastic)
+        return self.grid.largest(pulls[: len(self.misfits)])
 
     def curvature(self, u: Float[Tensor, "field cell"], most: float) -> Float[Tensor, "cell field"]:
         """Σⱼ |∂²w/∂uᵢ∂uⱼ| of one stiffness, the greatest, at most, in single cells."""
         return largest_curvature(self.misfits, list(map(by_mandel, self._stiffnesses)), u, most)
 
-    def _pulls(self, elastic: Tensor, stress: Tensor) -> Float[Tensor, "p *space"]:
-        """∂w/∂θ = −E·σ and ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰)."""
-        flat, own = elastic.flatten(1), -self._strains.to(elastic)
-        halves = [0.5 * change.to(flat) for change in self._changes]
-        out = stress.new_empty(len(self._shares), flat.shape[1])
-        for part in parts(flat):
+    def _pulls(self, found: Sequence[Share], elastic: Tensor) -> tuple[Tensor, Tensor]:
+        """∂w/∂θ = −E·σ, ∂w/∂χ = ½(ε − ε⁰)·ΔC(ε − ε⁰), and Σ ½(ε − ε⁰)·σ."""
+        out = elastic.new_empty(len(found), *elastic.shape[1:])
+        flat, pulls, own = elastic.flatten(1), out.flatten(1), -self._strains.to(elastic)
+        chi, work = self._chi(found), []
+        stiffness, *changes = (matrix.to(elastic) for matrix in self._matrices)
+        for part in fused.parts(flat):
             strain = flat[:, part]
-            out[: len(own), part] = own @ stress.flatten(1)[:, part]
-            for row, half in enumerate(halves, len(own)):
-                out[row, part] = (half @ strain).mul_(strain).sum(0)
-        return out.view(-1, *stress.shape[1:])
+            stress = stiffness @ strain
+            for row, (share, change) in enumerate(zip(chi, changes, strict=True), len(own)):
+                more = change @ strain
+                stress.addcmul_(share[part], more)
+                pulls[row, part] = more.mul_(strain).sum(0).mul_(0.5)
+            pulls[: len(own), part] = own @ stress
+            work.append(stress.mul_(strain).sum(dtype=torch.float64))
+        return out, 0.5 * torch.stack(work).sum()
 
-    def _equilibrium(self, found: Sequence[Share]) -> tuple[Tensor, Tensor, Tensor]:
-        """ε − ε⁰ and σ on the cells, and the mean strain."""
-        theta, chi = values(found[: len(self.misfits)]), found[len(self.misfits) :]
-        body = _Body(self, [share.value for share in chi])
-        wanted = strain_free(self._strains, theta)
-        strain, mean = self._last.get("strain"), self._last.get("mean", self._mean.strain)
-        elastic = (self._column(mean) if strain is None else strain) - wanted
-        stress = body.stress(elastic)
-        residual = body.residual(stress)
+    def _stress(self, found: Sequence[Share], elastic: Tensor) -> Float[Tensor, "6 *space"]:
+        """C(u)(ε − ε⁰)."""
+        flat, workers = elastic.flatten(1), self.grid.workers
+        return fused.mixed(self._matrices, self._chi(found), flat, workers).view_as(elastic)
+
+    def _chi(self, found: Sequence[Share]) -> list[Float[Tensor, " cell"]]:
+        return [share.value.flatten() for share in found[len(self.misfits) :]]
+
+    def _equilibrium(self, found: Sequence[Share]) -> _Equilibrium:
+        theta, body = values(found[: len(self.misfits)]), self._body
+        elastic, mean = self._start(theta)
+        residual = body.residual(self._stress(found, elastic))
         direction = relaxed = body.relaxed(residual)
-        left, count = body.product(residual, relaxed), 0
-        enough = self._enough(theta)
-        while left > enough:
+        left, before, count = body.product(residual, relaxed), math.inf, 0
+        softest, off = self._range
+        enough = self._enough(theta) * softest
+        while left * min(off, 1.0) ** 2 > enough:
+            if count > 0:
+                direction = body.moved(relaxed, left / before, direction)
             change = body.strain(direction)
-            answer = body.stress(change)
-            pushed = body.residual(answer, applied=False)
+            pushed = body.residual(self._stress(found, change), applied=False)
             curvature = -body.product(direction, pushed)
             if count == ITERATIONS or not curvature > 0:  # NaN, too
                 raise NoEquilibrium(
@@ -217,16 +227,26 @@ class InhomogeneousElasticity:
             length = left / curvature
             mean = mean + length * direction.mean
             elastic.add_(change, alpha=length)
-            stress.add_(answer, alpha=length)
             residual = body.moved(residual, length, pushed)
             relaxed = body.relaxed(residual)
             left, before, count = body.product(residual, relaxed), left, count + 1
-            direction = body.moved(relaxed, left / before, direction)
-        if math.isfinite(left):
-            self._last.update(strain=elastic + wanted, mean=mean, iterations=count)
-        else:  # of fields that are not: the next ones must not begin there
+        if left > enough:
+            mean = mean + relaxed.mean
+            elastic.add_(body.strain(relaxed))
+            left, count = left * off**2, count + 1
+        self._last.update(elastic=elastic, theta=theta, mean=mean, iterations=count)
+        if not math.isfinite(left):  # of fields that are not: the next ones must not begin there
             self.forget()
-        return elastic, stress, mean
+        return _Equilibrium(elastic, mean, 0.5 * left / softest)
+
+    def _start(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """ε − ε⁰ of the last strain, in its own place, and the mean strain."""
+        if not self._last:
+            mean = self._mean.strain
+            return self._column(mean) - strain_free(self._strains, theta), mean
+        elastic, moved = self._last["elastic"], (theta - self._last["theta"]).flatten(1)
+        elastic.flatten(1).addmm_(self._strains.T.to(moved), moved, alpha=-1)
+        return elastic, self._last["mean"]
 
     def _enough(self, theta: Tensor) -> float:
         """Energy that may be left unfreed; more than rounding leaves where all cells are alike."""
@@ -257,8 +277,10 @@ class InhomogeneousElasticity:
         return torch.stack([vector(m.strain) for m in self.misfits]).to(self.grid.device)
 
     @cached_property
-    def _changes(self) -> list[Float[Tensor, "6 6"]]:
-        return [by_mandel(each.change).to(self.grid.device) for each in self.contrasts]
+    def _matrices(self) -> list[Float[Tensor, "6 6"]]:
+        """C₀ and all ΔC, by Mandel."""
+        each = (self.stiffness, *[contrast.change for contrast in self.contrasts])
+        return [by_mandel(c).to(self.grid.device) for c in each]
 
     @property
     def _stiffnesses(self) -> list[Float[Tensor, "6 6"]]:
@@ -271,8 +293,24 @@ class InhomogeneousElasticity:
         return by_mandel(torch.stack(self._stiffnesses).mean(0))
 
     @cached_property
+    def _range(self) -> tuple[float, float]:
+        """1 − a and max(a, b)."""
+        root = torch.linalg.inv(torch.linalg.cholesky(self._between))
+        found = [torch.linalg.eigvalsh(root @ by_mandel(c) @ root.T) for c in self._stiffnesses]
+        values = torch.cat(found)
+        return float(values.min()), float((values - 1).abs().max())
+
+    @cached_property
     def _mean(self) -> MeanState:
         return MeanState(self._between, self.mean_strain, self.mean_stress, self.grid)
+
+    @cached_property
+    def _body(self) -> Displacements:
+        """Of the mean stiffness; in a plane without shears out of it nothing moves along z."""
+        coupled = any(bool(c[[0, 1, 2, 5], 3:5].any()) for c in self._stiffnesses)
+        sheared = bool(self._strains[:, 3:5].any())
+        plane = len(self.grid.shape) == 2 and not coupled and not sheared
+        return Displacements(self.grid, self._between, self._mean, plane)
 
     @cached_property
     def _alike(self) -> HomogeneousElasticity:
@@ -282,115 +320,6 @@ class InhomogeneousElasticity:
             self.grid, mean, self.misfits, self.mean_strain, self.mean_stress
         )
 
-    @cached_property
-    def _modes(self) -> Modes:
-        return Modes(self.grid, self._between)
-
-    @cached_property
-    def _compliance(self) -> Float[Tensor, "3 3 *k"]:
-        """(kCk)⁻¹ of every mode."""
-        return self.grid.coefficients(self._modes.compliance())
-
-    @cached_property
-    def _weight(self) -> Float[Tensor, "*k"]:
-        return self.grid.multiplicity.expand(self.grid.k2.shape).contiguous()
-
-    @cached_property
-    def _k(self) -> list[Float[Tensor, "*k"]]:
-        """Components of k at every mode."""
-        like = self.grid.k2
-        return [self.grid.coefficients(k.expand(like.shape)) for k in self.grid.odd_wave_numbers]
-
-    @cached_property
-    def _plane(self) -> bool:
-        """Whether nothing moves along z, nor need it: two dimensions without shears out of them."""
-        coupled = any(bool(c[[0, 1, 2, 5], 3:5].any()) for c in self._stiffnesses)
-        sheared = bool(self._strains[:, 3:5].any())
-        return len(self.grid.shape) == 2 and not coupled and not sheared
-
     def _column(self, values: Tensor) -> Tensor:
         shape = [-1, *[1] * len(self.grid.shape)]
         return values.to(self.grid.dtype).reshape(shape)
-
-
-_SHEARS = {3: (1, 2), 4: (0, 2), 5: (0, 1)}
-"""Axes of the shear components."""
-
-
-class _Body:
-    """The linear operations on displacements and stresses at given fields.
-
-    Displacements are those of modes, times i, so that only real numbers multiply them.
-    """
-
-    def __init__(self, model: InhomogeneousElasticity, chi: Sequence[Tensor]) -> None:
-        self.model, self.grid = model, model.grid
-        self.chi = [each.flatten() for each in chi]
-        self.rows = [0, 1, 5] if model._plane else list(range(6))
-        self.columns = [0, 1] if model._plane else [0, 1, 2]
-        self.c = by_mandel(model.stiffness).to(self.grid.device, self.grid.dtype)
-
-    def strain(self, of: _Strained) -> Float[Tensor, "6 *space"]:
-        """ε̄ + sym ∇v."""
-        k, w, root = self.model._k, of.modes, 1 / math.sqrt(2)
-        shape = self.grid.slabs.local_shape
-        out = torch.empty((6, *shape), dtype=self.grid.dtype, device=self.grid.device)
-        for row, mean in enumerate(of.mean.tolist()):
-            i, j = _SHEARS.get(row, (row, row))
-            pairs = [(i, j)] if i == j else [(i, j), (j, i)]
-            scale = 1.0 if i == j else root
-            terms = [(k[a], scale, w[b]) for a, b in pairs if a < len(k) and b < len(w)]
-            if row in self.rows and terms:
-                torch.add(self.grid.inverse(self.grid.combine(*terms)), mean, out=out[row])
-            else:
-                out[row] = mean
-        return out
-
-    def stress(self, elastic: Float[Tensor, "6 *space"]) -> Float[Tensor, "6 *space"]:
-        """Cε."""
-        flat, found = elastic.flatten(1), torch.empty_like(elastic)
-        changes = [change.to(flat) for change in self.model._changes]
-        for part in parts(flat):
-            strain = flat[:, part]
-            out = self.c @ strain
-            for chi, change in zip(self.chi, changes, strict=True):
-                out.addcmul_(chi[part], change @ strain)
-            found.flatten(1)[:, part] = out
-        return found
-
-    def residual(self, stress: Tensor, *, applied: bool = True) -> _Strained:
-        """Forces that are not balanced: −Nᵀσ, and σ̄ less the mean stress where it is free."""
-        k, root = self.model._k, 1 / math.sqrt(2)
-        s = {row: self.grid.transform(stress[row]) for row in self.rows}
-        modes = []
-        for i in self.columns:
-            terms = [(k[i], -1.0, s[i])] if i < len(k) else []
-            for row, axes in _SHEARS.items():
-                other = [axis for axis in axes if axis != i]
-                if row in s and i in axes and other[0] < len(k):
-                    terms.append((k[other[0]], -root, s[row]))
-            modes.append(self.grid.combine(*terms))
-        load = self.model._mean.applied if applied else 0.0
-        mean = (load - self.grid.mean(stress).double()) * self.model._mean.free
-        return _Strained(modes, mean)
-
-    def relaxed(self, residual: _Strained) -> _Strained:
-        """What the body of one stiffness does under these forces."""
-        inverse, forces = self.model._compliance, residual.modes
-        modes = [
-            self.grid.combine(*[(inverse[i, j], 1.0, f) for j, f in enumerate(forces)])
-            for i in self.columns
-        ]
-        return _Strained(modes, self.model._mean.compliance @ residual.mean)
-
-    def product(self, one: _Strained, other: _Strained) -> float:
-        """Work of one on the other, over all cells."""
-        pairs = zip(one.modes, other.modes, strict=True)
-        modes = [self.grid.mode_sum(self.model._weight, a, b) for a, b in pairs]
-        return sum(modes) + self.grid.cells * float(one.mean @ other.mean)
-
-    def moved(self, at: _Strained, length: float, along: _Strained) -> _Strained:
-        """At + length × along."""
-        pairs = zip(at.modes, along.modes, strict=True)
-        modes = [torch.add(a, b, alpha=length) for a, b in pairs]
-        return _Strained(modes, at.mean + length * along.mean)

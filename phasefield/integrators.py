@@ -16,13 +16,15 @@ from phasefield.grid import Grid
 class Evaluation(NamedTuple):
     """F(û, t), and Σf and Σ|f| over the cells or points where they are a by-product (else NaN).
 
-    `elastic` is the elastic energy of all cells at hand in the unit of f, where there is one.
+    `elastic` is the elastic energy of all cells at hand in the unit of f, where there is one, and
+    `elastic_error` that by which the sum over all cells is too large, at most.
     """
 
     force_hat: Tensor
     density: Float[Tensor, ""]
     magnitude: Float[Tensor, ""]
     elastic: Float[Tensor, ""] | None = None
+    elastic_error: float = 0.0
 
 
 @runtime_checkable

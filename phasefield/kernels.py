@@ -77,6 +77,25 @@ def dot_real(weight: np.ndarray, x: np.ndarray, y: np.ndarray, start: int, stop:
     return total
 
 
+@compiled
+@no_type_check
+def mixed(
+    first: np.ndarray, others: tuple[np.ndarray, ...], weights: tuple[np.ndarray, ...],
+    x: np.ndarray, out: np.ndarray, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Out = (A₀ + Σₘ wₘ Aₘ) x, of 6 × 6 matrices."""
+    widest()
+    for cell in range(np.uintp(start), np.uintp(stop)):
+        for i in range(6):
+            total = out.dtype.type(0)
+            for j in range(6):
+                factor = first[i, j]
+                for m in range(len(weights)):
+                    factor += weights[m][cell] * others[m][i, j]
+                total += factor * x[j, cell]
+            out[i, cell] = total
+
+
 LANES = 64
 """Largest entries that are sought side by side."""
 

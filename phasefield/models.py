@@ -130,12 +130,16 @@ class GradientFlow:
             if self.mobility is not None:
                 factor = self.mobility(cells.view(len(cells), -1)).view_as(cells[0])
         force, density, magnitude = self._forces(u, scale)
-        force_hat, elastic = self._with(response, force)
+        force_hat = self._transformed(force, response)
         if self.coupling is not None:
             force_hat += self._mixed(u_hat)
         if factor is not None:
             self._turn_into_transport(force_hat, u_hat, factor)
-        return Evaluation(force_hat, density, magnitude, elastic)
+        found = Evaluation(force_hat, density, magnitude)
+        if response is None:
+            return found
+        unit = self.site_volume
+        return found._replace(elastic=unit * response.energy, elastic_error=unit * response.error)
 
     def force(
         self,
@@ -166,8 +170,7 @@ class GradientFlow:
         magnitude *= per_point
         magnitude += abs(gradient) * unit + abs(elastic) * unit
         rounding = 500 * self.grid.epsilon * magnitude
-        if self.elastic is not None:
-            rounding += self.elastic.error * abs(elastic) * unit
+        rounding += at.elastic_error * unit
         return Energy(density * per_point, gradient * unit, rounding, elastic * unit)
 
     @property
@@ -323,14 +326,14 @@ class GradientFlow:
                 change = divergence(self.grid, [factor * part for part in slope])
                 force_hat[i] = -torch.where(k2 > 0, change / safe, 0.0) - own * u_hat[i]
 
-    def _with(self, response: Response | None, force: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The transformed force with that of elasticity, and Σw, both in the unit of f."""
+    def _transformed(self, force: Tensor, response: Response | None) -> Tensor:
+        """The force with that of elasticity in the unit of f."""
         if response is None:
-            return self._points.transform(force), None
-        strained, elastic = self.site_volume * response.force, self.site_volume * response.energy
+            return self._points.transform(force)
+        strained = self.site_volume * response.force
         if self._points is self.grid:
-            return self.grid.transform(strained.add_(force)), elastic
-        return self._points.transform(force) + self.grid.transform(strained), elastic
+            return self.grid.transform(strained.add_(force))
+        return self._points.transform(force) + self.grid.transform(strained)
 
     def forget(self) -> None:
         """Make the next evaluation independent of those before."""

@@ -12,6 +12,7 @@ from phasefield.adaptive import StepControl, Stepper, StepTooSmall
 from phasefield.expression import Expression, double_well
 from phasefield.grid import Grid
 from phasefield.handover import Handover
+from phasefield.implicit import implicit_bdf2
 from phasefield.integrators import (
     INTEGRATORS,
     Attempt,
@@ -86,6 +87,49 @@ def test_no_step_is_longer_than_the_largest(model, u0):
     solve(model, u0, [5.0], control=control, recorder=memory)
     times = [o.time for record in memory.records for o in record.observations]
     assert max(b - a for a, b in pairwise(times)) <= 0.25
+
+
+def lengths(model, u0, integrator, steps):
+    """Of accepted steps, and how many were refused, where nothing else keeps them short."""
+    control = StepControl(
+        integrator=integrator, large_steps=None, first_step=2.0**-30, tolerance=0.1
+    )
+    stepper, found = Stepper(model, control), []
+    with torch.no_grad():
+        state = stepper.start(u0)
+        for _ in range(steps):
+            state = stepper.advance(state, 1e6)
+            found.append(state.elapsed)
+    return found, state.rejected_by_error
+
+
+@pytest.mark.parametrize("integrator", [sbdf2, implicit_bdf2], ids=lambda each: each.name)
+def test_formulas_over_two_steps_double_none_but_the_fourth_after_a_measurement(
+    integrator, model, u0
+):
+    found, _ = lengths(model, u0, integrator, 22)
+    growth = [b / a for a, b in pairwise(found)]
+    assert growth == [1, 1, 1, *[2] * 13, 1, 1, 1, 2, 2]
+    found, _ = lengths(model, u0, etdrk4, 4)
+    assert found == [2.0**-30, 2.0**-29, 2.0**-28, 2.0**-27]
+
+
+def test_after_a_refusal_four_equal_steps_come_before_the_next_trial(model, u0):
+    """Of an integrator whose error jumps to infinity beyond a length."""
+
+    def prepare(problem, dt):
+        step = sbdf2.prepare(problem, dt)
+
+        def attempt(at):
+            found = step(at)
+            wrong = lambda: found.u_hat * math.inf  # noqa: E731
+            return found if dt <= 2.0**-29 else replace(found, error=wrong)
+
+        return attempt
+
+    found, refused = lengths(model, u0, replace(sbdf2, prepare=prepare), 21)
+    assert found == [2.0**-30] * 4 + [2.0**-29] * 17
+    assert refused == 4  # before steps 6, 10, 14 and 18
 
 
 def test_subnormal_numbers_are_zero_in_a_run_and_in_threads_it_begins_but_not_after(model, u0):

@@ -7,6 +7,7 @@ import torch
 from superalloys import alloy, control_of, diffusion_time, slope
 
 from phasefield.coherency import PASCAL, coherent
+from phasefield.flat_interface import fitted
 from phasefield.implicit import implicit_bdf2
 from phasefield.ni_al import NI_AL, fixed
 from phasefield.precipitates import Precipitate, in_matrix
@@ -157,8 +158,20 @@ def test_slopes_of_a_relieved_path_are_those_of_its_height():
 
 def test_an_interface_whose_barrier_coherency_takes_is_refused():
     ni_al = alloy(1073, (8, 8), 0.5e-9, walls=False, dealias=1.0)
-    with pytest.raises(ValueError, match="`interface_width` must"):
+    with pytest.raises(ValueError, match="`interface_width` must be less, or the misfit: at"):
         coherent(ni_al, replace(NI_AL, misfit=fixed("misfit", "", 0.02, "chosen")))
+
+
+@pytest.mark.parametrize(("width", "relief", "message"), [
+    (1e-11, 0.03, r"must be at least \S+e-11 m for an interface energy of \S+ J/m² with"),
+    (1e-6, 0.03, "must be less, or the misfit"),  # nor is there a true upper end to be named
+    (1e-9, 10.0, "must be less, or the misfit"),  # nor a lower one
+])  # fmt: skip
+def test_no_end_of_the_widths_is_named_where_coherency_takes_the_barrier(width, relief, message):
+    ni_al = alloy(1073, (8, 8), 0.5e-9, walls=False, dealias=1.0)
+    path, volume = replace(ni_al.path, relief=relief), ni_al.model.site_volume
+    with pytest.raises(ValueError, match="`interface_width` " + message):
+        fitted(path, ni_al.barrier, energy=0.014, width=width, site_volume=volume)
 
 
 def test_walls_are_refused():

@@ -295,6 +295,36 @@ def test_a_contrast_of_ten_converges_in_few_iterations():
     assert model.iterations == first
 
 
+@pytest.mark.parametrize("control", ["free", "mixed"])
+@pytest.mark.parametrize("change", [-0.9, 0.07, 9.0])
+def test_energies_are_too_large_by_no_more_than_they_say(change, control):
+    """Of the bound's parts one is met where all that is unbalanced shears: seven times is much."""
+    grid = Grid((12, 10, 8), 1.0)
+    u, settings = ball(grid, 3.0), (SMOOTH, change * NICKEL, control)
+    exact = both(grid, NICKEL, SHEARED, *settings, tolerance=1e-12)[1].respond(u)
+    for tolerance in (0.1, 1e-2, 1e-3, 1e-4):
+        found = both(grid, NICKEL, SHEARED, *settings, tolerance=tolerance)[1].respond(u)
+        excess = float(found.energy - exact.energy)
+        assert 0 < excess <= found.error < 10 * excess
+        assert found.error < 50 * tolerance**2 * abs(float(exact.energy))
+
+
+def test_the_last_correction_asks_for_no_residual(monkeypatch):
+    """Six transforms to begin with, and six of every correction but the last."""
+    grid, count, transform = Grid((12, 10, 8), 1.0), 0, Grid.transform
+
+    def counted(*arguments):
+        nonlocal count
+        count += 1
+        return transform(*arguments)
+
+    monkeypatch.setattr(Grid, "transform", counted)
+    _, model = both(grid, NICKEL, SHEARED, change=0.07 * NICKEL, tolerance=1e-3)
+    model.respond(ball(grid, 3.0))
+    assert model.iterations == 2
+    assert count == 12
+
+
 def test_a_stress_applied_to_a_uniform_body_does_its_work():
     grid = Grid((4, 4), 1.0)
     applied = {"xx": 0.5, "xy": 0.2}

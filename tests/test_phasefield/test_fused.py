@@ -63,6 +63,26 @@ def test_without_numba_torch_gives_the_same_numbers(monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("others", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_matrices_are_mixed_in_every_cell(others, dtype, monkeypatch):
+    count = fused.PART + 7
+    matrices = [random((6, 6), torch.float64, i) for i in range(1 + others)]
+    weights = [random(count, dtype, 5 + i) for i in range(others)]
+    x = random((6, count), dtype, 8)
+    whole = matrices[0][..., None].expand(6, 6, count)
+    for weight, matrix in zip(weights, matrices[1:], strict=True):
+        whole = whole + weight * matrix[..., None]
+    expected = torch.einsum("ijc,jc->ic", whole.to(dtype), x)
+    tolerance = 1e-13 if dtype == torch.float64 else 1e-4
+    found = fused.mixed(matrices, weights, x)
+    with ThreadPoolExecutor(3) as workers:
+        assert torch.equal(fused.mixed(matrices, weights, x, workers), found)
+    monkeypatch.setattr(fused, "kernels", None)
+    for each in (found, fused.mixed(matrices, weights, x)):
+        torch.testing.assert_close(each, expected, rtol=tolerance, atol=10 * tolerance)
+
+
 @pytest.mark.parametrize("shape", [(64, 32), (7, 9)])
 def test_a_sweep_scales_fields_and_gives_forces_and_sums(shape):
     f = Expression("3*a + a**2*b + log(2 + b)", ("a", "b"))

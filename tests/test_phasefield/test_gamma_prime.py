@@ -26,6 +26,7 @@ from phasefield.models import GradientFlow
 from phasefield.ni_al import NI_AL, fixed
 from phasefield.precipitates import Precipitate, in_matrix, precipitated
 from phasefield.solve import solve
+from phasefield.sums import Sum
 
 
 def vector(*values):
@@ -224,7 +225,11 @@ def test_the_coarsening_rate_is_that_of_lifshitz_slyozov_and_wagner(temperature,
 
 @pytest.mark.parametrize(
     ("spacing", "width", "message"),
-    [(0.6e-9, 1.5e-9, "cells of at most 5e-10 m"), (0.5e-9, 8e-9, r"lie in \[.*\] m")],
+    [
+        (0.6e-9, 1.5e-9, "cells of at most 5e-10 m"),
+        (0.5e-9, 8e-9, r"must be at most \S+e-09 m for an interface energy of"),
+        (2e-12, 1e-11, r"must be at least \S+e-11 m for an interface energy of"),
+    ],
 )
 def test_an_interface_too_thin_or_too_wide_is_refused(spacing, width, message):
     constants = replace(NI_AL, interface_width=fixed("interface width", "m", width, "test"))
@@ -245,10 +250,16 @@ def test_an_energy_without_a_tie_line_is_refused():
         gamma_prime(IdealMixing(FCC_L12.q, 1073.0, 1e-3), NI_AL, 1073.0, box((16,), 0.5e-9))
 
 
-def test_an_energy_whose_floor_lies_above_the_site_fractions_of_gamma_prime_is_refused():
-    """At 823 K they are 5·10⁻⁵."""
+@pytest.mark.parametrize("temperature", [823, 973])
+def test_an_energy_whose_floor_lies_above_the_site_fractions_of_gamma_prime_is_refused(temperature):
+    """They are 5·10⁻⁵ and 4·10⁻⁴; the first γ′ moves to the wall, the second to 10⁻⁴."""
+    with pytest.raises(ValueError, match=r"`floor` of `f` must lie below .*; it is 0.001 and that"):
+        gamma_prime(dupin(temperature), NI_AL, float(temperature), box((16,), 0.5e-9))
+
+
+def test_an_energy_that_falls_beyond_the_walls_is_refused_whatever_makes_it():
     with pytest.raises(ValueError, match="lower the floor"):
-        gamma_prime(dupin(823), NI_AL, 823.0, box((16,), 0.5e-9))
+        gamma_prime(Sum((dupin(823),)), NI_AL, 823.0, box((16,), 0.5e-9))
 
 
 def test_a_composition_off_the_tie_line_has_no_lever_rule():
