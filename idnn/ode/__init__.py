@@ -2,7 +2,7 @@
 
 from idnn.ode.control import Control
 from idnn.ode.events import Event
-from idnn.ode.methods import KVAERNO5, RODAS5P, ROSENBROCK23, TSIT5, Method
+from idnn.ode.methods import KVAERNO5, RODAS4, RODAS5P, ROSENBROCK23, TSIT5, Method
 from idnn.ode.sensitivities import Sensitivities
 from idnn.ode.solution import (
     NotFinite,
@@ -16,6 +16,7 @@ from idnn.ode.solve import solve, solve_with_sensitivities
 
 __all__ = [
     "KVAERNO5",
+    "RODAS4",
     "RODAS5P",
     "ROSENBROCK23",
     "TSIT5",

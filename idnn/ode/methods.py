@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.ode.control import norm
-from idnn.ode.linear import factored, solved
+from idnn.ode.linear import inverse, solved
 from idnn.ode.problem import Problem
 from idnn.ode.tables import (
     RosenbrockTable,
@@ -110,7 +110,7 @@ class Rosenbrock:
         column = h[:, None]
         matrix = _diagonal(1 / table.gamma, y) - column[..., None] * jacobian
         problem.counts.factorisations += len(y)
-        factors, stages = factored(matrix), []
+        inverted, stages = inverse(matrix), []
         nodes, drift = table.nodes.tolist(), table.in_time.tolist()
         both = _like(table.both, y)
         for i, (node, d) in enumerate(zip(nodes, drift, strict=True)):
@@ -122,7 +122,7 @@ class Rosenbrock:
             right = column * slope if right is None else torch.addcmul(right, column, slope)
             if in_time is not None:
                 right = right + (d * h**2)[:, None] * in_time
-            stages.append(solved(matrix, factors, right))
+            stages.append(solved(matrix, inverted, right))
         every = torch.stack(stages)
         ahead, error = (_like(table.result, y) @ every.flatten(1)).view(2, *y.shape)
         return Step(y + ahead, error, every)
@@ -197,7 +197,7 @@ def _corrected(
     with torch.no_grad():
         matrix = one - gamma * h[..., None] * problem.derivatives(t, at)[0]
     problem.counts.factorisations += len(z)
-    return solved(matrix, factored(matrix), h * problem(t, at) - z)
+    return solved(matrix, inverse(matrix), h * problem(t, at) - z)
 
 
 def _diagonal(value: float, like: Float[Tensor, "row n"]) -> Float[Tensor, "n n"]:

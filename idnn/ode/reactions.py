@@ -44,8 +44,8 @@ class MassAction:
                 )
 
     def rates(
-        self, y: Float[Tensor, "*batch n"], k: Float[Tensor, "*batch reaction"]
-    ) -> Float[Tensor, "*batch reaction"]:
+        self, y: Float[Tensor, "*#batch n"], k: Float[Tensor, "*#batch reaction"]
+    ) -> Float[Tensor, "*#batch reaction"]:
         """Of every reaction."""
         out, padded = k, _padded(y)
         for slot in self._slots:
@@ -53,14 +53,14 @@ class MassAction:
         return out
 
     def __call__(
-        self, t: Tensor, y: Float[Tensor, "*batch n"], k: Float[Tensor, "*batch reaction"]
+        self, t: Tensor, y: Float[Tensor, "*#batch n"], k: Float[Tensor, "*#batch reaction"]
     ) -> Float[Tensor, "*batch n"]:
         """dy/dt."""
         del t
         return self.rates(y, k) @ self.change.to(y)
 
     def jacobian(
-        self, t: Tensor, y: Float[Tensor, "*batch n"], k: Float[Tensor, "*batch reaction"]
+        self, t: Tensor, y: Float[Tensor, "*#batch n"], k: Float[Tensor, "*#batch reaction"]
     ) -> Float[Tensor, "*batch n n"]:
         """∂(dy/dt)/∂y."""
         del t

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -129,8 +130,8 @@ def _bend(power: int, value: float) -> Float[Tensor, " power"]:
     return out
 
 
-Tree = tuple["Tree", ...]
-"""A root, as its branches."""
+Tree = tuple[Any, ...]
+"""A root, as its branches: trees."""
 
 
 @cache
