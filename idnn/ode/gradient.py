@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.ode.integration import Outcome, Passed, Rules, integrate, retaken
@@ -51,7 +51,10 @@ class Integrated(torch.autograd.Function):
         own = None if p is None else torch.zeros_like(p)
         shared = [torch.zeros_like(each) for each in ctx.run.used]
         for passed in reversed(ctx.passed):
+            passed = passed.of(_asked_for(passed, along, y, event_t, event_y))
             rows = passed.rows
+            if len(rows) == 0:
+                continue
             parts = (along[rows], y[rows[passed.local], passed.column], event_t, event_y)
             here, *found = _pulled(ctx.run, ctx.problem.at(rows), passed, parts, by_p=p is not None)
             along[rows] = here
@@ -60,6 +63,18 @@ class Integrated(torch.autograd.Function):
             for total, each in zip(shared, found, strict=True):
                 total += each
         return None, along + y[:, 0], own, *shared
+
+
+def _asked_for(
+    passed: Passed, along: Tensor, y: Tensor, event_t: Tensor, event_y: Tensor
+) -> Bool[Tensor, " row"]:
+    """Steps that a gradient comes to; others, as before a failure, may have none that is finite."""
+    rows = passed.rows
+    wanted = along[rows].any(1)
+    wanted[passed.local] |= y[rows[passed.local], passed.column].any(1)
+    ended = rows[passed.ended]
+    wanted[passed.ended] |= event_y[ended].any(1) | (event_t[ended] != 0)
+    return wanted
 
 
 def _pulled(

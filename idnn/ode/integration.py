@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from idnn.ode.control import Control, first_step, norm
@@ -49,6 +49,20 @@ class Passed:
     ended: Int[Tensor, " event"]
     which: Int[Tensor, " event"]
     share: Float[Tensor, " event"]
+
+    def of(self, chosen: Bool[Tensor, " row"]) -> Passed:
+        """Some of them."""
+        number = chosen.cumsum(0) - 1
+        out, event = chosen[self.local], chosen[self.ended]
+        return Passed(
+            *(each[chosen] for each in (self.rows, self.t, self.y, self.h)),
+            number[self.local[out]],
+            self.column[out],
+            self.theta[out],
+            number[self.ended[event]],
+            self.which[event],
+            self.share[event],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ class _Solved(torch.autograd.Function):
         return -right[:, :, None] * u[:, None] if wanted else None, right, None
 
     @staticmethod
-    def jvp(ctx: Any, matrix: Tensor | None, right: Tensor | None, _: None) -> Tensor:  # noqa: ANN401
+    def jvp(ctx: Any, matrix: Tensor | None, right: Tensor | None, _: object) -> Tensor:  # noqa: ANN401
         u, inverse = ctx.saved_tensors
         change = torch.zeros_like(u) if right is None else right
         if matrix is not None:

@@ -22,9 +22,9 @@ from idnn.ode.solution import Solution, require_solved
 
 def solve(
     f: Field,
-    y0: Float[Tensor, "*sample n"],
-    times: Float[Tensor, "*sample time"],
-    parameters: Float[Tensor, "*sample parameter"] | None = None,
+    y0: Float[Tensor, "*#sample n"],
+    times: Float[Tensor, "*#sample time"],
+    parameters: Float[Tensor, "*#sample parameter"] | None = None,
     *,
     jacobian: Field | None = None,
     method: Method = RODAS5P,
@@ -64,9 +64,9 @@ def solve(
 
 def solve_with_sensitivities(
     f: Field,
-    y0: Float[Tensor, "*sample n"],
-    times: Float[Tensor, "*sample time"],
-    parameters: Float[Tensor, "*sample parameter"],
+    y0: Float[Tensor, "*#sample n"],
+    times: Float[Tensor, "*#sample time"],
+    parameters: Float[Tensor, "*#sample parameter"],
     *,
     jacobian: Field | None = None,
     method: Method = RODAS5P,
