@@ -14,6 +14,8 @@ UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marsh
 SOLVERS = (
     *(f"idnn.{m}" for m in ("checks", "data", "descent", "ensemble", "equilibrium", "files")),
     *(f"idnn.{m}" for m in ("free_energy", "network", "order_parameters", "train", "units")),
+    "idnn.ode",
+    "idnn.ode.problems",
     "idnn.wells",
     *(f"phasefield.{m}" for m in ("adaptive", "grid", "initial", "integrators", "models")),
     *(f"phasefield.{m}" for m in ("observe", "solve")),

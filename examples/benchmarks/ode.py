@@ -6,9 +6,8 @@ Robertson's problem to 10⁵ and POLLU to 60 minutes, each with the constants of
 128 and 4,096 sets spread about them (log-normal, 0.5 and 0.2), at a relative tolerance of 10⁻⁶;
 forward, and the gradient of the sum of all final states over their references by all constants.
 `--peers` names an interpreter in which diffrax, torchdiffeq and scipy are installed (this one if it
-names none); each of their runs comes between two of ours. Errors are the largest of any component of
-any of the first 128 samples, relative, against RODAS5P at a tolerance of 10⁻¹¹; the test set's own
-references are in the tests.
+names none); each of their runs comes between two of ours. Errors are the largest of any component
+of any of the first 128 samples, relative, against RODAS5P at a tolerance of 10⁻¹¹.
 """
 
 import argparse
@@ -160,7 +159,7 @@ def measure(case: Case, samples: int, peers: Peers | None, *, gradient: bool) ->
     out: dict[str, dict] = {}
     for code in ["rodas5p", "rodas5p_1e-5", *codes]:
         rtol = 1e-5 if code.endswith("1e-5") else RTOL
-        rows, found = [], None
+        rows, found, first = [], None, 0.0
         for repeat in range(4 if samples <= 128 else 3):
             if code.startswith("rodas5p"):
                 row, found = timed(lambda rtol=rtol: ours(case, k, rtol, gradient=gradient))

@@ -1,7 +1,8 @@
 """Other solvers on the problems of `ode.py`, one request a line; started by it in any interpreter.
 
-A request is JSON with `code`, `problem` (its name, constants, start, end, tolerances), `k` (a file of
-parameters, a row for each sample) and `gradient`; the answer has the seconds, states and steps.
+A request is JSON with `code`, `problem` (reactions, start, end, tolerances), `k` (a file with a row
+of constants for each sample), `out` (a file for what is found) and `gradient`; the answer has the
+seconds and steps.
 """
 
 import json
@@ -23,10 +24,10 @@ def reaction_terms(problem: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _diffrax(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple]:
-    import diffrax
-    import jax
-    import jax.numpy as jnp
-    import optimistix
+    import diffrax  # pyright: ignore[reportMissingImports]
+    import jax  # pyright: ignore[reportMissingImports]
+    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
+    import optimistix  # pyright: ignore[reportMissingImports]
 
     jax.config.update("jax_enable_x64", True)
     problem = json.loads(text)
@@ -100,7 +101,7 @@ def _scipy(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple
 
 def _torchdiffeq(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple]:
     import torch
-    from torchdiffeq import odeint
+    from torchdiffeq import odeint  # pyright: ignore[reportMissingImports]
 
     assert not gradient
     problem = json.loads(text)

@@ -23,6 +23,12 @@ class Run:
     used: list[Tensor]
     outcome: Outcome | None = None
 
+    def taken(self) -> Outcome:
+        """The outcome, forgotten here: by their graph its states lead back to it, in a cycle."""
+        out, self.outcome = self.outcome, None
+        assert out is not None
+        return out
+
 
 class Integrated(torch.autograd.Function):
     """(run, y₀, p, what f uses) → states at the times, times of events, states then."""
@@ -44,7 +50,7 @@ class Integrated(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, y: Tensor, event_t: Tensor, event_y: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+    def backward(ctx: Any, y: Tensor, event_t: Tensor, event_y: Tensor) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
         assert len(ctx.saved_tensors) == len(ctx.run.used)  # raises if one was changed since
         p = ctx.problem.parameters if ctx.needs_input_grad[2] else None
         along = torch.zeros_like(y[:, 0])
@@ -71,9 +77,9 @@ def _asked_for(
     """Steps that a gradient comes to; others, as before a failure, may have none that is finite."""
     rows = passed.rows
     wanted = along[rows].any(1)
-    wanted[passed.local] |= y[rows[passed.local], passed.column].any(1)
+    wanted[passed.local[y[rows[passed.local], passed.column].any(1)]] = True
     ended = rows[passed.ended]
-    wanted[passed.ended] |= event_y[ended].any(1) | (event_t[ended] != 0)
+    wanted[passed.ended[event_y[ended].any(1) | (event_t[ended] != 0)]] = True
     return wanted
 
 
@@ -87,18 +93,18 @@ def _pulled(
         inputs = [start]
         if by_p:
             assert problem.parameters is not None
-            problem = problem.of(problem.parameters.detach().requires_grad_())
-            inputs.append(problem.parameters)
+            inputs.append(problem.parameters.detach().requires_grad_())
+            problem = problem.of(inputs[1])
         step, states, ends = retaken(run.rules, problem, replace(passed, y=start))
-        outputs, weights = [step.y, states], [along, inside]
+        found = [(step.y, along), (states, inside)]
         for local, t, y in ends:
             rows = passed.rows[local]
-            outputs += [t, y]
-            weights += [event_t[rows], event_y[rows]]
+            found += [(t, event_t[rows]), (y, event_y[rows])]
+        found = [pair for pair in found if pair[0].requires_grad]  # a time may depend on nothing
         return torch.autograd.grad(
-            outputs,
+            [output for output, _ in found],
             [*inputs, *run.used],
-            weights,
+            [weight for _, weight in found],
             retain_graph=True,  # what f uses may have been computed before, once for all steps
             allow_unused=True,
             materialize_grads=True,

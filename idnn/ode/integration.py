@@ -55,7 +55,10 @@ class Passed:
         number = chosen.cumsum(0) - 1
         out, event = chosen[self.local], chosen[self.ended]
         return Passed(
-            *(each[chosen] for each in (self.rows, self.t, self.y, self.h)),
+            self.rows[chosen],
+            self.t[chosen],
+            self.y[chosen],
+            self.h[chosen],
             number[self.local[out]],
             self.column[out],
             self.theta[out],
@@ -95,8 +98,10 @@ class Outcome:
         y[:, 0] = y0
         nan, none = torch.full_like(y[:, :1], torch.nan)[:, 0], torch.full_like(times[:, 0], -1)
         none = none.long()
-        zeros = [torch.zeros_like(none) for _ in range(3)]
-        return Outcome(y, times[:, 0].clone(), none, nan[:, 0].clone(), nan, *zeros)
+        zero = torch.zeros_like(none)
+        return Outcome(
+            y, times[:, 0].clone(), none, nan[:, 0].clone(), nan, zero, zero.clone(), zero.clone()
+        )
 
 
 class _Samples(NamedTuple):

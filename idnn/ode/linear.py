@@ -43,14 +43,14 @@ class _Solved(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, out: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, out: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
         u, inverse = ctx.saved_tensors
         right = _times(inverse.mT, out)
         wanted = ctx.needs_input_grad[0]
         return -right[:, :, None] * u[:, None] if wanted else None, right, None
 
     @staticmethod
-    def jvp(ctx: Any, matrix: Tensor | None, right: Tensor | None, _: object) -> Tensor:  # noqa: ANN401
+    def jvp(ctx: Any, matrix: Tensor | None, right: Tensor | None, _: object) -> Tensor:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
         u, inverse = ctx.saved_tensors
         change = torch.zeros_like(u) if right is None else right
         if matrix is not None:

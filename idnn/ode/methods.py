@@ -11,18 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from idnn.ode.coefficients import kvaerno5, rodas4, rodas5p, rosenbrock23, tsit5
 from idnn.ode.control import norm
 from idnn.ode.linear import inverse, solved
 from idnn.ode.problem import Problem
-from idnn.ode.tables import (
-    RosenbrockTable,
-    RungeKuttaTable,
-    kvaerno5,
-    rodas4,
-    rodas5p,
-    rosenbrock23,
-    tsit5,
-)
+from idnn.ode.tables import RosenbrockTable, RungeKuttaTable
 
 NEWTON = 12
 """Corrections after which a stage is given up, and with it the step."""

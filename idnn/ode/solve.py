@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from idnn.checks import require_finite
 from idnn.ode.control import Control
 from idnn.ode.events import Event
 from idnn.ode.gradient import Integrated, Run
-from idnn.ode.integration import Rules, integrate
+from idnn.ode.integration import Outcome, Rules, integrate
 from idnn.ode.methods import RODAS5P, Method
 from idnn.ode.problem import Field, Problem, leaves
 from idnn.ode.sensitivities import Sensitivities, sensitivities
@@ -57,9 +58,10 @@ def solve(
             `TooManySteps`.
     """
     ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
-    run, single = ready.run, ready.single
+    run = ready.run
     y, event_t, event_y = Integrated.apply(run, ready.y0, run.problem.parameters, *run.used)
-    return _solution(run, (y, event_t, event_y), single=single, strict=strict)
+    out = replace(run.taken(), y=y, event_t=event_t, event_y=event_y)
+    return _solution(run, out, single=ready.single, strict=strict)
 
 
 def solve_with_sensitivities(
@@ -84,13 +86,12 @@ def solve_with_sensitivities(
     """
     ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
     run, single = ready.run, ready.single
-    with torch.no_grad():
-        run.outcome = integrate(run.problem, ready.y0, run.times, run.rules, keep=True)
-    out = run.outcome
-    solution = _solution(run, (out.y, out.event_t, out.event_y), single=single, strict=strict)
+    out = integrate(run.problem, ready.y0, run.times, run.rules, keep=True)
+    solution = _solution(run, out, single=single, strict=strict)
     found = sensitivities(run.problem, run.rules, out)
-    each = (found.y, found.event_t, found.event_y)
-    return solution, Sensitivities(*(x[0] if single else x for x in each))
+    if single:
+        found = Sensitivities(found.y[0], found.event_t[0], found.event_y[0])
+    return solution, found
 
 
 class _Ready(NamedTuple):
@@ -120,16 +121,17 @@ def _prepared(
     return _Ready(Run(problem, times, rules, used), y0, single)
 
 
-def _solution(
-    run: Run, found: tuple[Tensor, Tensor, Tensor], *, single: bool, strict: bool
-) -> Solution:
-    out, control = run.outcome, run.rules.control
-    assert out is not None
+def _solution(run: Run, out: Outcome, *, single: bool, strict: bool) -> Solution:
+    control, stiff = run.rules.control, run.rules.method.stiff
     if strict:
-        require_solved(out.status, out.t, control.max_steps, stiff=run.rules.method.stiff)
-    y, event_t, event_y = found
-    each = (run.times, y, out.t, out.event, event_t, event_y, out.status, out.steps, out.rejected)
-    return Solution(*(x[0] if single else x for x in each), run.problem.counts)
+        require_solved(out.status, out.t, control.max_steps, stiff=stiff)
+    found = {
+        field.name: getattr(out, field.name) for field in fields(out) if field.name != "passed"
+    }
+    found["times"] = run.times
+    if single:
+        found = {name: x[0] for name, x in found.items()}
+    return Solution(**found, counts=run.problem.counts)
 
 
 def _batched(

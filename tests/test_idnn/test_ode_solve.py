@@ -1,5 +1,6 @@
 """`idnn.ode.solve`: batches, times, events, gradients, failures."""
 
+import gc
 import math
 
 import pytest
@@ -313,3 +314,31 @@ def test_what_cannot_be_solved_is_refused_with_its_name(name):
 def test_bad_settings_are_refused_with_their_names(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_solutions_are_freed_without_the_collector_of_cycles():
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        p = numbers(0.7).requires_grad_()
+        found = solve(
+            decay, numbers(1.0), numbers(0, 1), p, events=[Event(lambda t, y, p: t - 0.5)]
+        )
+        found.event_t.backward()
+        del found, p
+        gc.collect()
+        assert [x for x in gc.garbage if isinstance(x, torch.Tensor)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+def test_a_gradient_comes_to_a_step_by_any_of_several_times_within_it():
+    p = numbers(0.7).requires_grad_()
+    times = torch.linspace(0, 1, 40, dtype=D)
+    found = solve(decay, numbers(1.0), times, p, control=Control(rtol=1e-8))
+    assert int(found.steps) < 20
+    for i in range(1, 40):
+        gradient = torch.autograd.grad(found.y[i, 0], p, retain_graph=True)[0]
+        exact = -times[i] * torch.exp(-0.7 * times[i])
+        assert float(gradient) == pytest.approx(float(exact), rel=1e-5)
