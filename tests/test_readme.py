@@ -19,11 +19,18 @@ def run(*words, cwd=ROOT):
     )
 
 
-def test_the_python_block_is_the_example_and_under_25_lines():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    example = (ROOT / "examples/ni_al/from_python.py").read_text()
-    assert example.endswith(block)
-    assert len(block.splitlines()) < 25
+def test_the_python_blocks_are_the_examples_and_under_25_lines():
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    examples = ("ni_al/from_python.py", "robertson.py")
+    for block, example in zip(blocks, examples, strict=True):
+        assert (ROOT / "examples" / example).read_text().endswith(block)
+        assert len(block.splitlines()) < 25
+
+
+def test_the_block_on_stiff_equations_runs():
+    finished = run("examples/robertson.py")
+    assert finished.returncode == 0, finished.stderr
+    assert "torch.Size([16, 50, 3])" in finished.stdout
 
 
 def test_the_python_block_runs_from_energies_to_a_report(tmp_path):
