@@ -1,5 +1,7 @@
 """Robertson's stiff reactions with sixteen sets of constants, and a gradient by each."""
 
+# ruff: noqa: ANN001, ANN201, ARG001, D103
+
 import torch
 
 from idnn.ode import Control, solve
