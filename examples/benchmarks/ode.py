@@ -5,7 +5,7 @@
 Robertson's problem to 10⁵ and POLLU to 60 minutes, each with the constants of the test set and with
 128 and 4,096 sets spread about them (log-normal, 0.5 and 0.2), at a relative tolerance of 10⁻⁶;
 forward, and the gradient of the sum of all final states over their references by all constants.
-`--peers` names an interpreter in which diffrax, torchdiffeq and scipy are installed (this one if it
+`--peers` names an interpreter in which diffrax and scipy are installed (this one if it
 names none); each of their runs comes between two of ours. Errors are the largest of any component
 of any of the first 128 samples, relative, against RODAS5P at a tolerance of 10⁻¹¹.
 """

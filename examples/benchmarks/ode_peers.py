@@ -99,37 +99,7 @@ def _scipy(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple
     return run
 
 
-def _torchdiffeq(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple]:
-    import torch
-    from torchdiffeq import odeint  # pyright: ignore[reportMissingImports]
-
-    assert not gradient
-    problem = json.loads(text)
-    one, two, change = (torch.tensor(x) for x in reaction_terms(problem))
-    y0 = torch.tensor(problem["y0"], dtype=torch.float64)
-
-    def run(k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        constants, calls = torch.tensor(k), [0]
-
-        def f(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            del t
-            calls[0] += 1
-            padded = torch.cat([y, torch.ones_like(y[:, :1])], 1)
-            return (constants * padded[:, one] * padded[:, two]) @ change
-
-        times = torch.tensor([0.0, problem["end"]], dtype=torch.float64)
-        atol = torch.tensor(problem["atol"], dtype=torch.float64)
-        with torch.no_grad():
-            y = odeint(
-                f, y0.expand(len(k), -1), times, rtol=problem["rtol"], atol=atol,
-                method=code.split("_")[1],
-            )  # fmt: skip
-        return y[-1].numpy(), np.array(calls)
-
-    return run
-
-
-CODES = {"diffrax": _diffrax, "scipy": _scipy, "torchdiffeq": _torchdiffeq}
+CODES = {"diffrax": _diffrax, "scipy": _scipy}
 
 
 def answer(request: dict) -> dict:

@@ -119,7 +119,7 @@ def pollu() -> StiffProblem:
 
 
 def van_der_pol() -> StiffProblem:
-    """A relaxation oscillation: p (y₁″ = (1 − y₁²)y₁′ − y₁/p …) with 1/ε = p = 10⁶."""
+    """A relaxation oscillation: y₁′ = y₂ and y₂′ = p((1 − y₁²)y₂ − y₁) with p = 10⁶."""
 
     def f(t: Tensor, y: Tensor, p: Tensor) -> Tensor:
         del t

@@ -46,7 +46,8 @@ def solve(
         times: increasing, the same for all samples or for each.
         parameters: p, the same for all samples or for each.
         jacobian: ∂f/∂y [*batch, n, n] of the same arguments, else by automatic differentiation.
-        method: stiff ones are RODAS5P, ROSENBROCK23 (loose tolerances) and KVAERNO5; TSIT5 is not.
+        method: RODAS5P, RODAS4, KVAERNO5 and, for loose tolerances, ROSENBROCK23 are for
+            stiff f, TSIT5 is not.
         control: tolerances and steps.
         events: the first to occur ends a sample.
         strict: raise when a sample fails; otherwise its `status` says so and its states are NaN.
