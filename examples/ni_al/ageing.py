@@ -37,11 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, default=256, help="of the runs, along each axis")
     cells = parser.parse_args().cells
-    middle = sum(alloy((8, 8), "cpu", misfit=False).compositions) / 2
+    middle = sum(alloy((8, 8), 4e-9, "cpu", misfit=False).compositions) / 2
     figure = new_figure(12.0, 3.6)
     axes = figure.subplots(1, 3)
     for colour, (name, directory) in zip(COLOURS, RUNS.items(), strict=False):
-        path = directory / f"{cells}_2d" / TRAJECTORY
+        path = directory / f"{cells}_2d_4nm" / TRAJECTORY
         if not path.is_dir():
             parser.error(f"there is no {path}; run the first two commands above")
         run = xarray.open_zarr(path, consolidated=False)

@@ -1,10 +1,10 @@
 """γ′ cuboids in Ni–Al: four variants grow and coarsen under their misfit, from a learned energy.
 
-    python examples/ni_al/gamma_prime.py [--cells 128] [--dimensions 3] [--hours 10]
+    python examples/ni_al/gamma_prime.py [--cells 128] [--dimensions 3] [--width 4] [--hours 10]
 
-The network of `demo.py` at 1000 K, constants of `phasefield.ni_al`, an interface of 4 nm in cells
-of 1 nm, a third of γ′, plane strain in two dimensions. The run is kept in runs/gamma_prime (without
-misfit, in another folder) and goes on with the same command; gamma_prime.png there shows it.
+The network of `demo.py` at 1000 K, a third of γ′, plane strain in two dimensions. Interfaces take
+four cells and keep their energy at any width: wider ones reach larger particles in as many cells.
+Kept and drawn (gamma_prime.png) under runs/gamma_prime; the same command goes on.
 """
 
 import argparse
@@ -29,16 +29,15 @@ from phasefield.precipitates import precipitated, scattered_precipitates
 from phasefield.recorder import RunRecorder
 from phasefield.solve import solve
 
-MODEL = Path("runs/ni_al_dft/model.safetensors")
-KELVIN, WIDTH, FRACTION, RADIUS = 1000.0, 4e-9, 1 / 3, 10e-9
+MODEL, KELVIN, FRACTION = Path("runs/ni_al_dft/model.safetensors"), 1000.0, 1 / 3
 CONTROL = StepControl(tolerance=2e-3, first_step=1e-4, integrator=implicit_bdf2, large_steps=None)
 
 
-def alloy(shape: tuple[int, ...], device: str, *, misfit: bool) -> GammaPrime:
-    """The equations; without `misfit` no elasticity."""
-    constants = replace(NI_AL, interface_width=fixed("interface width", "m", WIDTH, "chosen"))
-    grid, f = box(shape, WIDTH / 4, device=torch.device(device)), load_energy(MODEL).f
-    found = gamma_prime(f, constants, KELVIN, grid, dealias=1.0, order_length=WIDTH / 8)
+def alloy(shape: tuple[int, ...], width: float, device: str, *, misfit: bool) -> GammaPrime:
+    """The equations, with an interface of `width` (m); without `misfit` no elasticity."""
+    constants = replace(NI_AL, interface_width=fixed("interface width", "m", width, "chosen"))
+    grid, f = box(shape, width / 4, device=torch.device(device)), load_energy(MODEL).f
+    found = gamma_prime(f, constants, KELVIN, grid, dealias=1.0, order_length=width / 8)
     return coherent(found, constants) if misfit else found
 
 
@@ -47,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=int, default=128, help="along each axis")
     parser.add_argument("--dimensions", type=int, default=3, choices=(2, 3))
+    parser.add_argument("--width", type=float, default=4.0, help="of interfaces, in nm")
     parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-misfit", action="store_true", help="without elasticity")
@@ -54,15 +54,15 @@ def main() -> None:
     if not MODEL.is_file():
         parser.error(f"there is no {MODEL}; run examples/ni_al/demo.py first")
     keep_freed_memory()
-    ni_al = alloy((o.cells,) * o.dimensions, o.device, misfit=not o.no_misfit)
+    ni_al = alloy((o.cells,) * o.dimensions, 1e-9 * o.width, o.device, misfit=not o.no_misfit)
     grid, seen = ni_al.model.grid, L12Variants(threshold=ni_al.order / 2)
-    count = (0.05, 0.03)[o.dimensions - 2] * (o.cells * WIDTH / 4 / RADIUS) ** o.dimensions
-    random = torch.Generator().manual_seed(1)
-    balls = scattered_precipitates(ni_al, RADIUS, max(1, round(count)), random)
+    count = (0.05, 0.03)[o.dimensions - 2] * (o.cells / 10) ** o.dimensions
+    count, random = max(1, round(count)), torch.Generator().manual_seed(1)
+    balls = scattered_precipitates(ni_al, 2.5e-9 * o.width, count, random)
     u0 = precipitated(ni_al, balls, composition=ni_al.mean_composition(FRACTION))
-    directory = Path(f"runs/gamma_prime{'_unstrained' * o.no_misfit}/{o.cells}_{o.dimensions}d")
-    end = 3600 * o.hours
-    times = [*[t for t in np.logspace(0, 6, 61) if t < end], end]
+    runs = Path("runs/gamma_prime" + "_unstrained" * o.no_misfit)
+    directory = runs / f"{o.cells}_{o.dimensions}d_{o.width:g}nm"
+    times = [*[t for t in np.logspace(0, 6, 61) if t < 3600 * o.hours], 3600 * o.hours]
     with exclusive(directory), torch.no_grad():
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
         solution = solve(ni_al.model, u0, times, control=CONTROL, recorder=recorder)
@@ -72,8 +72,8 @@ def main() -> None:
         plot_cube(phases, grid.spacing, title, figure)
     else:
         plot_microstructure(u.numpy(), phases, NAMES, seen.labels, grid.spacing, title, figure)
-    fraction = float((u[0] > sum(ni_al.compositions) / 2).double().mean())
-    print(f"{figure}: {solution.wall_s:.0f} s, γ′ {fraction:.4f}, lever rule {FRACTION:.4f}")
+    share = float((u[0] > sum(ni_al.compositions) / 2).double().mean())
+    print(f"{figure}: {solution.wall_s:.0f} s, γ′ {share:.4f}, lever rule {FRACTION:.4f}")
 
 
 if __name__ == "__main__":

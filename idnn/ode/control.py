@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor
 from idnn.checks import require_in_range, require_positive
 from idnn.ode.problem import Problem
 
-AIM = 0.6
-"""Error over that allowed which the controller aims at."""
+LOG_AIM = math.log(0.6)
+"""Logarithm of the error over that allowed which the controller aims at."""
 
-SHORTEST, LONGEST = 0.2, 8.0
-"""Least and greatest change of a step at once."""
+LOG_CHANGES = (math.log(0.2), math.log(8.0))
+"""Logarithms of the least and greatest change of a step at once."""
+
+LEAST, GREATEST = 1e-5, 1e8
+"""Errors over those allowed between which the controller tells one from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +60,17 @@ class Control:
         return (self.rtol * y.abs()).add_(self.atol)
 
     def change(
-        self, error: Float[Tensor, " row"], before: Float[Tensor, " row"], order: int
+        self, logged: Float[Tensor, " row"], before: Float[Tensor, " row"], order: int
     ) -> Float[Tensor, " row"]:
-        """Of the step, by the error over that allowed in this one and in that accepted before."""
-        now = (error / AIM).clamp(1e-8, 1e8).nan_to_num(1e8)
-        wanted = now ** (-self.integral / order) * (before / AIM) ** (self.proportional / order)
-        return wanted.clamp(SHORTEST, LONGEST)
+        """Of the step, by `logarithm` of the error in this one and in that accepted before."""
+        a, b = self.integral / order, self.proportional / order
+        wanted = torch.add((a - b) * LOG_AIM - a * logged, before, alpha=b)
+        return wanted.clamp(*LOG_CHANGES).exp()
+
+
+def logarithm(error: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """Of the error over that allowed, within bounds; one that is NaN counts as the greatest."""
+    return error.nan_to_num(GREATEST).clamp(LEAST, GREATEST).log()
 
 
 def first_step(
@@ -88,4 +97,4 @@ def first_step(
 
 def norm(x: Float[Tensor, "row n"]) -> Float[Tensor, " row"]:
     """√(mean of squares)."""
-    return x.square().mean(1).sqrt()
+    return torch.linalg.vector_norm(x, dim=1) * x.shape[1] ** -0.5

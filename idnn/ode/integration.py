@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from idnn.ode.control import Control, first_step, norm
+from idnn.ode.control import Control, first_step, logarithm, norm
 from idnn.ode.events import Event, first, refined, values
 from idnn.ode.methods import Method, Step, interpolated
 from idnn.ode.problem import Problem
@@ -21,9 +21,6 @@ REFUSALS = 60
 
 NEARLY = 1.001
 """Times a step that would reach the end: it is taken to the end."""
-
-LEAST = 1e-4
-"""Error of an accepted step that the controller remembers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +101,13 @@ class Outcome:
         )
 
 
+class Hit(NamedTuple):
+    """First events within steps: the share of each at which, ∞ for none, and which."""
+
+    share: Float[Tensor, " row"]
+    which: Int[Tensor, " row"]
+
+
 class _Samples(NamedTuple):
     """Those not done yet.
 
@@ -112,11 +116,11 @@ class _Samples(NamedTuple):
         t, y: where they are.
         h: the step to be tried.
         times: asked for.
+        due: the next of them.
         allowed: error.
-        before: error of the last accepted step over that allowed.
+        before: logarithm of the error of the last accepted step over that allowed.
         refused: steps in a row.
         steps: accepted so far.
-        tried: so far.
         g: of all events.
     """
 
@@ -125,11 +129,11 @@ class _Samples(NamedTuple):
     y: Float[Tensor, "row n"]
     h: Float[Tensor, " row"]
     times: Float[Tensor, "row time"]
+    due: Float[Tensor, " row"]
     allowed: Float[Tensor, "row n"]
     before: Float[Tensor, " row"]
     refused: Int[Tensor, " row"]
     steps: Int[Tensor, " row"]
-    tried: Int[Tensor, " row"]
     g: Float[Tensor, "row event"]
 
     def of(self, rows: Tensor) -> _Samples:
@@ -152,105 +156,117 @@ def integrate(
     zero = torch.zeros_like(out.steps)
     h = first_step(control, problem, t, y0, times[:, -1] - t, method.order)
     g, rows = values(events, problem, t, y0), torch.arange(len(y0), device=y0.device)
-    now = _Samples(
-        rows, t, y0, h, times, control.allowed(y0), torch.ones_like(t), zero, zero, zero, g
-    )
+    allowed, logged = control.allowed(y0), torch.zeros_like(t)
+    now = _Samples(rows, t, y0, h, times, times[:, 1], allowed, logged, zero, zero, g)
+    tried, clean = 0, True  # clean while no step is being retried
     while len(now.rows):
-        goal = now.times[:, -1]
-        if method.lands:
-            goal = torch.where(now.times > now.t[:, None], now.times, torch.inf).amin(1)
-        lands = NEARLY * now.h >= goal - now.t
-        wanted, now = now.h, now._replace(h=torch.where(lands, goal - now.t, now.h))
+        end = now.times[:, -1]
+        goal = now.due if method.lands else end
+        left = goal - now.t
+        lands = NEARLY * now.h >= left
+        wanted, now = now.h, now._replace(h=torch.where(lands, left, now.h))
         step = method.step(problem, now.t, now.y, now.h, now.allowed)
+        tried += 1
         allowed = control.allowed(step.y)
         error = norm(step.error / torch.maximum(now.allowed, allowed))
         good = error <= 1
+        fine = bool(good.all())
+        plain, clean = fine and clean, fine
         after = torch.where(lands, goal, now.t + now.h)
-        over, share, which = good & (after == now.times[:, -1]), None, None
+        after = after if fine else after.where(good, now.t)
+        over, asked, due, hit = after == end, now.due <= after, now.due, None
         if events:
             share, which = first(events, method, problem, now.t, now.y, now.h, step, now.g)
-            share = share.where(good, torch.inf)
-            over, after = over | share.isfinite(), after.minimum(now.t + share * now.h)
-        kept = good.nonzero()[:, 0]
-        if len(kept):
-            passed = _passed(now, kept, good, after, share, which)
-            _fill(out, rules, problem.at(kept), _of(step, kept, len(good)), passed)
-            if keep:
-                out.passed.append(passed)
-        change = control.change(error, now.before, method.order)
-        change = change.where(good & (now.refused == 0), change.clamp_max(1.0))
-        lost = ~good & ((now.refused >= REFUSALS) | (now.t + change * now.h == now.t))
-        now = _Samples(
-            now.rows,
-            after.where(good, now.t),
-            step.y.where(good[:, None], now.y),
-            torch.where(good & lands, wanted.maximum(change * now.h), change * now.h),
-            now.times,
-            allowed.where(good[:, None], now.allowed),
-            error.clamp_min(LEAST).where(good, now.before),
-            torch.where(good, 0, now.refused + 1),
-            now.steps + good,
-            now.tried + 1,
-            now.g,
-        )
+            hit = Hit(share.where(good, torch.inf), which)
+            ended, after = hit.share.isfinite(), after.minimum(now.t + hit.share * now.h)
+            over, asked = over | ended, asked | ended
+        kept = good if keep else asked
+        if kept.any():
+            _keep(out, rules, problem, now, step, kept, after, hit, keep=keep)
+            due = torch.where(now.times > after[:, None], now.times, torch.inf).amin(1)
+        logged = logarithm(error)
+        change = control.change(logged, now.before, method.order)
+        if not plain:
+            change = change.where(good & (now.refused == 0), change.clamp_max(1.0))
+        h, y, refused, lost = change * now.h, step.y, now.refused, None
+        longer = torch.where(lands, wanted.maximum(h), h)
+        if not plain:
+            y, allowed = (
+                x.where(good[:, None], old) for x, old in ((y, now.y), (allowed, now.allowed))
+            )
+            longer, logged = longer.where(good, h), logged.where(good, now.before)
+            refused = (refused + 1).where(~good, 0)
+            lost = ~good & ((now.refused >= REFUSALS) | (now.t + h == now.t))
+        rows, times, steps = now.rows, now.times, now.steps + good
+        now = _Samples(rows, after, y, longer, times, due, allowed, logged, refused, steps, now.g)
         if events:
             now = now._replace(g=values(events, problem, now.t, now.y))
-        ends = over | lost | (now.tried >= control.max_steps)
+        ends = over if lost is None else over | lost
+        if tried >= control.max_steps:
+            ends = torch.ones_like(over)
         if ends.any():
-            _end(out, now, ends, over, lost, error, share)
-            left = (~ends).nonzero()[:, 0]
-            now, problem = now.of(left), problem.at(left)
+            finite = step.y.isfinite().all(1) & ~error.isnan()
+            _end(out, now, tried, ends, over, lost, finite, hit)
+            rest = (~ends).nonzero()[:, 0]
+            now, problem = now.of(rest), problem.at(rest)
     return out
 
 
 def _end(
     out: Outcome,
     now: _Samples,
+    tried: int,
     ends: Tensor,
     over: Tensor,
-    lost: Tensor,
-    error: Tensor,
-    share: Tensor | None,
+    lost: Tensor | None,
+    finite: Tensor,
+    hit: Hit | None,
 ) -> None:
     """Write down where and why samples ended."""
-    reason = torch.where(error.isfinite(), Status.STEP_TOO_SMALL, Status.NOT_FINITE)
+    reason = torch.where(finite, Status.STEP_TOO_SMALL, Status.NOT_FINITE)
+    if lost is None:
+        lost = torch.zeros_like(over)
     reason = torch.where(lost, reason, Status.TOO_MANY_STEPS)
     done = torch.where(over, Status.DONE, reason)
-    if share is not None:
-        done = torch.where(over & share.isfinite(), Status.EVENT, done)
+    if hit is not None:
+        done = torch.where(over & hit.share.isfinite(), Status.EVENT, done)
     rows = now.rows[ends]
     out.status[rows], out.t[rows] = done[ends], now.t[ends]
-    out.steps[rows], out.rejected[rows] = now.steps[ends], (now.tried - now.steps)[ends]
+    out.steps[rows], out.rejected[rows] = now.steps[ends], tried - now.steps[ends]
 
 
-def _passed(
+def _keep(
+    out: Outcome,
+    rules: Rules,
+    problem: Problem,
     now: _Samples,
+    step: Step,
     kept: Tensor,
-    good: Tensor,
     after: Tensor,
-    share: Tensor | None,
-    which: Tensor | None,
-) -> Passed:
-    """The steps that were accepted."""
-    if len(kept) < len(good):
-        now, after = now.of(kept), after[kept]
-        share, which = (None if x is None else x[kept] for x in (share, which))
+    hit: Hit | None,
+    *,
+    keep: bool,
+) -> None:
+    """Write down what was asked for within some of the steps, and the steps if wanted."""
+    if keep and not kept.all():
+        rows = kept.nonzero()[:, 0]
+        now, after, problem, step = now.of(rows), after[rows], problem.at(rows), _of(step, rows)
+        hit = None if hit is None else Hit(hit.share[rows], hit.which[rows])
     inside = (now.times > now.t[:, None]) & (now.times <= after[:, None])
     local, column = inside.nonzero(as_tuple=True)
     theta = ((now.times[local, column] - now.t[local]) / now.h[local]).clamp_max(1.0)
-    ended = local[:0]
-    if share is not None and which is not None:
-        ended = share.isfinite().nonzero()[:, 0]
-        which, share = which[ended], share[ended]
-    else:
-        which, share = ended, theta[:0]
-    return Passed(now.rows, now.t, now.y, now.h, local, column, theta, ended, which, share)
+    ended, which, share = local[:0], local[:0], theta[:0]
+    if hit is not None:
+        ended = hit.share.isfinite().nonzero()[:, 0]
+        which, share = hit.which[ended], hit.share[ended]
+    passed = Passed(now.rows, now.t, now.y, now.h, local, column, theta, ended, which, share)
+    _fill(out, rules, problem, step, passed)
+    if keep:
+        out.passed.append(passed)
 
 
-def _of(step: Step, kept: Tensor, count: int) -> Step:
-    return (
-        step if len(kept) == count else Step(step.y[kept], step.error[kept], step.stages[:, kept])
-    )
+def _of(step: Step, rows: Tensor) -> Step:
+    return Step(step.y[rows], step.error[rows], step.stages[:, rows])
 
 
 def evaluated(
@@ -258,7 +274,7 @@ def evaluated(
 ) -> tuple[Float[Tensor, "out n"], list[tuple[Tensor, Tensor, Tensor]]]:
     """States at the times asked for within steps, and steps that end by an event, with t and y."""
     at = passed.local
-    inside = _of(step, at, -1)
+    inside = _of(step, at)
     states = interpolated(rules.method, passed.y[at], inside, passed.theta)
     ends = []
     for number in passed.which.unique().tolist():
@@ -271,7 +287,7 @@ def evaluated(
             passed.t[local],
             passed.y[local],
             passed.h[local],
-            _of(step, local, -1),
+            _of(step, local),
             passed.share[chosen],
         )
         ends.append((local, *found))
@@ -288,8 +304,6 @@ def retaken(
 
 
 def _fill(out: Outcome, rules: Rules, problem: Problem, step: Step, passed: Passed) -> None:
-    if len(passed.local) + len(passed.ended) == 0:
-        return
     states, ends = evaluated(rules, problem, passed, step)
     out.y[passed.rows[passed.local], passed.column] = states
     for local, t, y in ends:

@@ -101,24 +101,51 @@ class Rosenbrock:
         table = self.table
         jacobian, in_time = problem.derivatives(t, y)
         column = h[:, None]
-        matrix = _diagonal(1 / table.gamma, y) - column[..., None] * jacobian
+        diagonal = _diagonal(1 / table.gamma, y)
+        matrix = torch.addcmul(diagonal, column[..., None], jacobian, value=-1.0)
         problem.counts.factorisations += len(y)
-        inverted, stages = inverse(matrix), []
+        inverted, stages = inverse(matrix), _Stages(y, len(table.nodes))
         nodes, drift = table.nodes.tolist(), table.in_time.tolist()
-        both = _like(table.both, y)
+        sums = _sums(table, y.dtype, y.device)
         for i, (node, d) in enumerate(zip(nodes, drift, strict=True)):
             at, right = y, None
             if i:
-                ahead, right = (both[i, :, :i] @ torch.stack(stages).flatten(1)).view(2, *y.shape)
-                at = y + ahead
+                at, right = stages.combined(sums[i])
             slope = problem(torch.add(t, h, alpha=node), at)
             right = column * slope if right is None else torch.addcmul(right, column, slope)
             if in_time is not None:
                 right = right + (d * h**2)[:, None] * in_time
             stages.append(solved(matrix, inverted, right))
-        every = torch.stack(stages)
-        ahead, error = (_like(table.result, y) @ every.flatten(1)).view(2, *y.shape)
-        return Step(y + ahead, error, every)
+        after, error = stages.combined(sums[-1])
+        return Step(after, error, stages.every())
+
+
+class _Stages:
+    """The state and the stages of a step so far, of which sums are taken."""
+
+    def __init__(self, y: Float[Tensor, "row n"], count: int) -> None:
+        self.shape, self.found = y.shape, [y]
+        self.room = None if torch.is_grad_enabled() else y.new_empty((count + 1, y.numel()))
+        if self.room is not None:
+            self.room[0] = y.reshape(-1)
+
+    def append(self, stage: Float[Tensor, "row n"]) -> None:
+        """One more."""
+        if self.room is not None:
+            self.room[len(self.found)] = stage.reshape(-1)
+        self.found.append(stage)
+
+    def combined(self, weights: Float[Tensor, "sum all"]) -> tuple[Tensor, ...]:
+        """Sums of the state and all stages so far."""
+        count = len(self.found)
+        every = torch.stack(self.found).flatten(1) if self.room is None else self.room[:count]
+        return torch.mm(weights, every).view(-1, *self.shape).unbind()
+
+    def every(self) -> Float[Tensor, "stage row n"]:
+        """All stages."""
+        if self.room is None:
+            return torch.stack(self.found[1:])
+        return self.room[1:].view(-1, *self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,22 +168,21 @@ class RungeKutta:
         return self.table.bends
 
     def step(self, problem: Problem, t: Tensor, y: Tensor, h: Tensor, allowed: Tensor) -> Step:
-        table, column, stages = self.table, h[:, None], []
-        inner = _like(table.inner, y)
+        table, column, stage = self.table, h[:, None], y
+        stages, sums = _Stages(y, len(table.nodes)), _sums(table, y.dtype, y.device)
         solvable = torch.ones(len(y), dtype=torch.bool, device=y.device)
         for i, node in enumerate(table.nodes.tolist()):
             at, time = y, torch.add(t, h, alpha=node)
             if i:
-                at = y + (inner[i, :i] @ torch.stack(stages).flatten(1)).view_as(y)
+                (at,) = stages.combined(sums[i])
             if i and self.stiff:
-                stage, good = self._solved(problem, time, at, column, stages[-1], allowed)
+                stage, good = self._solved(problem, time, at, column, stage, allowed)
                 solvable = solvable & good
             else:
                 stage = column * problem(time, at)
             stages.append(stage)
-        every = torch.stack(stages)
-        ahead, error = (_like(table.result, y) @ every.flatten(1)).view(2, *y.shape)
-        return Step(y + ahead, error.where(solvable[:, None], torch.nan), every)
+        after, error = stages.combined(sums[-1])
+        return Step(after, error.where(solvable[:, None], torch.inf), stages.every())
 
     def _solved(
         self, problem: Problem, t: Tensor, base: Tensor, h: Tensor, start: Tensor, allowed: Tensor
@@ -191,6 +217,15 @@ def _corrected(
         matrix = one - gamma * h[..., None] * problem.derivatives(t, at)[0]
     problem.counts.factorisations += len(z)
     return solved(matrix, inverse(matrix), h * problem(t, at) - z)
+
+
+@cache
+def _sums(
+    table: RosenbrockTable | RungeKuttaTable, dtype: torch.dtype, device: torch.device
+) -> list[Float[Tensor, "_ _"]]:
+    """Weights of the state and the stages so far, of what each stage needs and of the results."""
+    every = [*table.sums, table.result]
+    return [w[:, :count].to(device, dtype).contiguous() for count, w in enumerate(every, 1)]
 
 
 def _diagonal(value: float, like: Float[Tensor, "row n"]) -> Float[Tensor, "n n"]:

@@ -47,9 +47,9 @@ class MassAction:
         self, y: Float[Tensor, "*#batch n"], k: Float[Tensor, "*#batch reaction"]
     ) -> Float[Tensor, "*#batch reaction"]:
         """Of every reaction."""
-        out, padded = k, _padded(y)
-        for slot in self._slots:
-            out = out * padded.index_select(-1, slot.to(y.device))
+        out = k
+        for factor in self._factors(y):
+            out = out * factor
         return out
 
     def __call__(
@@ -64,33 +64,37 @@ class MassAction:
     ) -> Float[Tensor, "*batch n n"]:
         """∂(dy/dt)/∂y."""
         del t
-        padded = _padded(y)
-        factors = [padded.index_select(-1, slot.to(y.device)) for slot in self._slots]
-        by_slot = []
+        factors, by_slot = self._factors(y), []
         for slot in range(len(factors)):
             out = k.expand(*y.shape[:-1], -1)
             for factor in (*factors[:slot], *factors[slot + 1 :]):
                 out = out * factor
             by_slot.append(out)
         n = y.shape[-1]
-        return (torch.cat(by_slot, -1) @ self._spread.to(y)).unflatten(-1, (n, n))
+        return (torch.cat(by_slot, -1) @ self._spread.to(y)).view(*y.shape[:-1], n, n)
+
+    def _factors(self, y: Tensor) -> list[Tensor]:
+        """Concentrations of the first reactants of all reactions, of the second ones and so on.
+
+        Picked out by products with rows of a unit matrix, faster than by their numbers.
+        """
+        return [
+            torch.nn.functional.linear(y, chosen.to(y), None if none is None else none.to(y))
+            for chosen, none in self._slots
+        ]
 
     @cached_property
-    def _slots(self) -> list[Tensor]:
-        """The first reactants of all reactions, the second ones, …; n stands for none."""
+    def _slots(self) -> list[tuple[Float[Tensor, "reaction n"], Float[Tensor, " reaction"] | None]]:
+        """Ones for the reactant of each reaction, and for its absence, if any is absent."""
         most, n = max(map(len, self.reactants)), self.change.shape[1]
-        filled = [[*each, *[n] * (most - len(each))] for each in self.reactants]
-        return list(torch.tensor(filled).T.contiguous())
+        filled = torch.tensor([[*each, *[n] * (most - len(each))] for each in self.reactants])
+        ones = torch.eye(n + 1, dtype=self.change.dtype)[filled.T]
+        return [
+            (each[:, :n].contiguous(), each[:, n] if each[:, n].any() else None) for each in ones
+        ]
 
     @cached_property
     def _spread(self) -> Float[Tensor, "slot_reaction n_n"]:
         """From ∂rate/∂(reactant in a slot) to the Jacobian."""
-        n = self.change.shape[1]
-        one = torch.eye(n + 1, dtype=self.change.dtype)[:, :n]
-        blocks = [self.change[:, :, None] * one[slot][:, None] for slot in self._slots]
+        blocks = [self.change[:, :, None] * chosen[:, None] for chosen, _ in self._slots]
         return torch.cat(blocks).flatten(1)
-
-
-def _padded(y: Tensor) -> Tensor:
-    """With 1 for the reactant that is missing."""
-    return torch.cat([y, torch.ones_like(y[..., :1])], -1)

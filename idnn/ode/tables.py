@@ -42,14 +42,14 @@ class RosenbrockTable:
     bends: Float[Tensor, "power s"]
 
     @cached_property
-    def both(self) -> Float[Tensor, "s 2 s"]:
-        """A and e."""
-        return torch.stack([self.inner, self.coupling], 1)
+    def sums(self) -> Float[Tensor, "s 2 all"]:
+        """Of the state and all stages: the state at a stage, and what couples it to others."""
+        return torch.stack([_of_state(self.inner, 1.0), _of_state(self.coupling, 0.0)], 1)
 
     @cached_property
-    def result(self) -> Float[Tensor, "2 s"]:
-        """Weights of the step and of its error."""
-        return torch.stack([self.weights, self.error])
+    def result(self) -> Float[Tensor, "2 all"]:
+        """Of the state and all stages: the state after the step, and its error."""
+        return torch.stack([_of_state(self.weights, 1.0), _of_state(self.error, 0.0)])
 
     @staticmethod
     def of(
@@ -98,9 +98,14 @@ class RungeKuttaTable:
         return self.inner.sum(1)
 
     @cached_property
-    def result(self) -> Float[Tensor, "2 s"]:
-        """Weights of the step and of its error."""
-        return torch.stack([self.weights, self.error])
+    def sums(self) -> Float[Tensor, "s 1 all"]:
+        """Of the state and all stages: the state at a stage."""
+        return _of_state(self.inner, 1.0)[:, None]
+
+    @cached_property
+    def result(self) -> Float[Tensor, "2 all"]:
+        """Of the state and all stages: the state after the step, and its error."""
+        return torch.stack([_of_state(self.weights, 1.0), _of_state(self.error, 0.0)])
 
     @cached_property
     def bends(self) -> Float[Tensor, "power s"]:
@@ -121,6 +126,11 @@ class RungeKuttaTable:
             wanted.append(_bend(power, 1.0))
         found = torch.linalg.lstsq(torch.stack(rows), torch.stack(wanted), driver="gelsd").solution
         return found.T @ each
+
+
+def _of_state(stages: Float[Tensor, "*row s"], weight: float) -> Float[Tensor, "*row all"]:
+    """With the weight of the state before those of the stages."""
+    return torch.nn.functional.pad(stages, (1, 0), value=weight)
 
 
 def _bend(power: int, value: float) -> Float[Tensor, " power"]:
