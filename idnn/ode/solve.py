@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from idnn.checks import require_finite
+from idnn.ode.backsolve import Backsolved
 from idnn.ode.control import Control
 from idnn.ode.events import Event
 from idnn.ode.gradient import Integrated, Run
@@ -32,6 +33,7 @@ def solve(
     control: Control | None = None,
     events: Sequence[Event] = (),
     strict: bool = True,
+    gradient: Literal["discrete", "backsolve"] = "discrete",
 ) -> Solution:
     """States at `times` of dy/dt = f(t, y) or f(t, y, p), from y₀ at the first of them.
 
@@ -51,15 +53,23 @@ def solve(
         control: tolerances and steps.
         events: the first to occur ends a sample.
         strict: raise when a sample fails; otherwise its `status` says so and its states are NaN.
+        gradient: "backsolve" integrates y and its adjoint back in time instead of keeping steps:
+            right to the tolerance only, by y₀ and p only, without events, and for explicit methods
+            only. A stiff solution cannot be integrated back: what decayed forward grows, and an
+            L-stable method damps it instead and returns a wrong gradient without any sign of it.
 
     Raises:
-        ValueError: shapes do not fit, times do not increase, y₀ is not finite, or f returns
-            another shape than y's.
+        ValueError: shapes do not fit, times do not increase, y₀ is not finite, f returns another
+            shape than y's, or "backsolve" is asked for what it cannot do.
         NotSolved: of the first sample that failed, as `NotFinite`, `StepTooSmall`,
             `TooManySteps`.
     """
     ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
     run = ready.run
+    if gradient == "backsolve":
+        _require_reversible(run)
+        y = Backsolved.apply(run, ready.y0, run.problem.parameters)
+        return _solution(run, replace(run.taken(), y=y), single=ready.single, strict=strict)
     y, event_t, event_y = Integrated.apply(run, ready.y0, run.problem.parameters, *run.used)
     out = replace(run.taken(), y=y, event_t=event_t, event_y=event_y)
     return _solution(run, out, single=ready.single, strict=strict)
@@ -175,6 +185,23 @@ def _require_good(y0: Tensor, times: Tensor) -> None:
         raise ValueError(
             "`times` must hold two or more, increasing; for times that decrease, solve for −t "
             f"with −f. They begin {times[0, :4].tolist()}."
+        )
+
+
+def _require_reversible(run: Run) -> None:
+    """What can be integrated back in time."""
+    if run.rules.method.stiff:
+        raise ValueError(
+            "`gradient` must be 'discrete' with a method for stiff problems; it is 'backsolve'. "
+            "Back in time what decayed grows: on Robertson's problem an L-stable method integrates "
+            "back from t = 1 to a state that is not the start, and so to a wrong gradient, without "
+            "any sign of it. Use 'discrete', which is exact, or TSIT5 if the problem is not stiff."
+        )
+    if run.rules.events or run.used:
+        what = "events" if run.rules.events else "tensors beside y and p in f, such as weights"
+        raise ValueError(
+            f"`gradient` must be 'discrete' with {what}; it is 'backsolve', whose gradients are by "
+            "y₀ and p alone. Use 'discrete', or hand all in p and end at given times."
         )
 
 

@@ -334,3 +334,60 @@ def test_a_gradient_comes_to_a_step_by_any_of_several_times_within_it():
         gradient = torch.autograd.grad(found.y[i, 0], p, retain_graph=True)[0]
         exact = -times[i] * torch.exp(-0.7 * times[i])
         assert float(gradient) == pytest.approx(float(exact), rel=1e-5)
+
+
+def predators(t, y, p):
+    """Lotka–Volterra with a rate that swings in time."""
+    prey, hunters = y.unbind(-1)
+    a, b, c, d = p.unbind(-1)
+    swing = 1 + 0.1 * torch.sin(t)
+    return torch.stack(
+        [swing * a * prey - b * prey * hunters, c * prey * hunters - d * hunters], -1
+    )
+
+
+def test_backsolve_and_discrete_gradients_agree_to_the_tolerance():
+    times = torch.stack([torch.linspace(0, 3, 4, dtype=D), torch.linspace(1, 5, 4, dtype=D)])
+    found = {}
+    for kind, rtol in (("discrete", 1e-11), ("backsolve", 1e-11), ("backsolve", 1e-5)):
+        y0 = numbers(1.0, 0.5).requires_grad_()
+        p = numbers([1.1, 0.4, 0.1, 0.4], [0.9, 0.5, 0.2, 0.3]).requires_grad_()
+        control = Control(rtol=rtol, atol=torch.full((2,), rtol, dtype=D))
+        y = solve(predators, y0, times, p, method=TSIT5, control=control, gradient=kind).y
+        (y * torch.arange(1.0, 9.0, dtype=D).view(4, 2)).sum().backward()
+        found[kind, rtol] = torch.cat([y0.grad, p.grad.flatten()])
+    exact = found["discrete", 1e-11]
+    torch.testing.assert_close(found["backsolve", 1e-11], exact, rtol=1e-8, atol=1e-8)
+    loose = ((found["backsolve", 1e-5] - exact) / exact).abs().max()
+    assert 1e-8 < loose < 1e-3
+
+
+def test_backsolve_of_a_decay_has_its_closed_form():
+    y0, p = numbers(2.0).requires_grad_(), numbers(0.7).requires_grad_()
+    control = Control(rtol=1e-10, atol=1e-12)
+    times = numbers(0.0, 1.5)
+    found = solve(decay, y0, times, p, method=TSIT5, control=control, gradient="backsolve")
+    found.y[-1, 0].backward()
+    assert float(y0.grad) == pytest.approx(math.exp(-1.05), rel=1e-8)
+    assert float(p.grad) == pytest.approx(-1.5 * 2 * math.exp(-1.05), rel=1e-8)
+
+
+def test_backsolve_is_refused_where_it_would_fail():
+    problem = robertson()
+    start, end = problem.y0, numbers(0.0, 1.0)
+    with pytest.raises(ValueError, match=r"`gradient` must be 'discrete' with a method for stiff"):
+        solve(problem.f, start, end, problem.parameters, gradient="backsolve")
+    weights = numbers(1.0).requires_grad_()
+    with pytest.raises(ValueError, match="such as weights"):
+        solve(lambda t, y: -weights * y, numbers(1.0), end, method=TSIT5, gradient="backsolve")
+    event = Event(lambda t, y: y[..., 0] - 0.5)
+    with pytest.raises(ValueError, match="with events"):
+        solve(
+            lambda t, y: -y, numbers(1.0), end, method=TSIT5, events=[event], gradient="backsolve"
+        )
+
+
+def test_a_stage_that_newton_cannot_solve_makes_the_step_too_small_not_f_infinite():
+    """Past its jump f points back, and its Jacobian says nothing: no stage is a solution."""
+    with pytest.raises(StepTooSmall, match="no step that sample 0"):
+        solve(lambda t, y: -1e12 * torch.sign(y), numbers(1.0), numbers(1.0, 2.0), method=KVAERNO5)
