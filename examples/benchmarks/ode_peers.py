@@ -99,7 +99,40 @@ def _scipy(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple
     return run
 
 
-CODES = {"diffrax": _diffrax, "scipy": _scipy}
+def _torchdiffeq(text: str, code: str, gradient: bool) -> Callable[[np.ndarray], tuple]:
+    """Its only adaptive stiff method is scipy's; dopri5 goes a part of the way. One sample."""
+    import torch
+    import torchdiffeq  # pyright: ignore[reportMissingImports]
+
+    assert not gradient
+    torch.set_num_threads(1)
+    problem = json.loads(text)
+    one, two, change = (torch.from_numpy(x) for x in reaction_terms(problem))
+    y0 = torch.tensor(problem["y0"], dtype=torch.float64)
+    times = torch.tensor([0.0, problem["end"]], dtype=torch.float64)
+    method = {"method": "dopri5"}
+    if "Radau" in code:
+        method = {"method": "scipy_solver", "options": {"solver": "Radau"}}
+
+    def run(k: np.ndarray) -> tuple[np.ndarray, int]:
+        rates, evaluations = torch.from_numpy(k[0]), 0
+
+        def f(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            nonlocal evaluations
+            del t
+            evaluations += 1
+            padded = torch.cat([y, torch.ones_like(y[:1])])
+            return (rates * padded[one] * padded[two]) @ change
+
+        # its way to scipy takes one absolute tolerance
+        atol = torch.tensor(problem["atol"]) if "dopri5" in code else min(problem["atol"])
+        y = torchdiffeq.odeint(f, y0, times, rtol=problem["rtol"], atol=atol, **method)
+        return y[-1:].numpy(), evaluations
+
+    return run
+
+
+CODES = {"diffrax": _diffrax, "scipy": _scipy, "torchdiffeq": _torchdiffeq}
 
 
 def answer(request: dict) -> dict:
