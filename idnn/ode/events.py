@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -51,31 +52,43 @@ def values(
     return torch.stack([event.g(t, y, *more) for event in events], -1)
 
 
+class Taken(NamedTuple):
+    """Steps of some rows, and where they begin."""
+
+    t: Float[Tensor, " row"]
+    y: Float[Tensor, "row n"]
+    h: Float[Tensor, " row"]
+    step: Step
+
+    def of(self, rows: Tensor) -> Taken:
+        """Some of them."""
+        return Taken(self.t[rows], self.y[rows], self.h[rows], self.step.of(rows))
+
+    def at(self, method: Method, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Times and states at shares θ of the steps."""
+        return self.t + theta * self.h, interpolated(method, self.y, self.step, theta)
+
+
 def first(
     events: Sequence[Event],
     method: Method,
     problem: Problem,
-    t: Float[Tensor, " row"],
-    y: Float[Tensor, "row n"],
-    h: Float[Tensor, " row"],
-    step: Step,
+    taken: Taken,
     before: Float[Tensor, "row event"],
 ) -> tuple[Float[Tensor, " row"], Int[Tensor, " row"]]:
     """The share of each step at which its first event occurs, and which; ∞ and −1 without one."""
-    after = values(events, problem, t + h, step.y)
+    after = values(events, problem, taken.t + taken.h, taken.step.y)
     passed = torch.stack([e.passed(before[:, i], after[:, i]) for i, e in enumerate(events)], -1)
-    theta = torch.full_like(passed, torch.inf, dtype=y.dtype)
+    theta = torch.full_like(passed, torch.inf, dtype=before.dtype)
     for number, event in enumerate(events):
         rows = passed[:, number].nonzero()[:, 0]
         if len(rows):
-            part = Step(*(each[..., rows, :] for each in step))
-            low, high = torch.zeros_like(t[rows]), torch.ones_like(t[rows])
-            at = problem.at(rows)
+            part, start, here = taken.of(rows), before[rows, number], problem.at(rows)
+            low, high = torch.zeros_like(start), torch.ones_like(start)
             for _ in range(HALVINGS):
                 middle = (low + high) / 2
-                state = interpolated(method, y[rows], part, middle)
-                g = values([event], at, t[rows] + middle * h[rows], state)[:, 0]
-                beyond = (g * before[rows, number]) <= 0
+                g = values([event], here, *part.at(method, middle))[:, 0]
+                beyond = g * start <= 0
                 low, high = low.where(beyond, middle), middle.where(beyond, high)
             theta[rows, number] = high
     least, which = theta.min(-1)
@@ -83,23 +96,14 @@ def first(
 
 
 def refined(
-    event: Event,
-    method: Method,
-    problem: Problem,
-    t: Float[Tensor, " row"],
-    y: Float[Tensor, "row n"],
-    h: Float[Tensor, " row"],
-    step: Step,
-    theta: Float[Tensor, " row"],
+    event: Event, method: Method, problem: Problem, taken: Taken, theta: Float[Tensor, " row"]
 ) -> tuple[Float[Tensor, " row"], Float[Tensor, "row n"]]:
     """When and in which state, differentiable: θ − g/(∂g/∂θ) has the derivatives of the root."""
     with torch.enable_grad():
         share = theta.detach().clone().requires_grad_()
-        constant = Step(*(each.detach() for each in step))
-        state = interpolated(method, y.detach(), constant, share)
-        g = values([event], problem, t + share * h, state)[:, 0]
+        constant = Step(*(each.detach() for each in taken.step))
+        fixed = Taken(taken.t, taken.y.detach(), taken.h, constant)
+        g = values([event], problem, *fixed.at(method, share))[:, 0]
         slope = torch.autograd.grad(g.sum(), share)[0]
-    state = interpolated(method, y, step, theta)
-    g = values([event], problem, t + theta * h, state)[:, 0]
-    share = theta - (g - g.detach()) / slope
-    return t + share * h, interpolated(method, y, step, share)
+    g = values([event], problem, *taken.at(method, theta))[:, 0]
+    return taken.at(method, theta - (g - g.detach()) / slope)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from idnn.ode.control import Control, first_step, logarithm, norm
-from idnn.ode.events import Event, first, refined, values
+from idnn.ode.events import Event, Taken, first, refined, values
 from idnn.ode.methods import Method, Step, interpolated
 from idnn.ode.problem import Problem
 from idnn.ode.solution import Status
@@ -176,7 +176,8 @@ def integrate(
         after = after if fine else after.where(good, now.t)
         over, asked, due, hit = after == end, now.due <= after, now.due, None
         if events:
-            share, which = first(events, method, problem, now.t, now.y, now.h, step, now.g)
+            taken = Taken(now.t, now.y, now.h, step)
+            share, which = first(events, method, problem, taken, now.g)
             hit = Hit(share.where(good, torch.inf), which)
             ended, after = hit.share.isfinite(), after.minimum(now.t + hit.share * now.h)
             over, asked = over | ended, asked | ended
@@ -250,7 +251,7 @@ def _keep(
     """Write down what was asked for within some of the steps, and the steps if wanted."""
     if keep and not kept.all():
         rows = kept.nonzero()[:, 0]
-        now, after, problem, step = now.of(rows), after[rows], problem.at(rows), _of(step, rows)
+        now, after, problem, step = now.of(rows), after[rows], problem.at(rows), step.of(rows)
         hit = None if hit is None else Hit(hit.share[rows], hit.which[rows])
     inside = (now.times > now.t[:, None]) & (now.times <= after[:, None])
     local, column = inside.nonzero(as_tuple=True)
@@ -265,31 +266,20 @@ def _keep(
         out.passed.append(passed)
 
 
-def _of(step: Step, rows: Tensor) -> Step:
-    return Step(step.y[rows], step.error[rows], step.stages[:, rows])
-
-
 def evaluated(
     rules: Rules, problem: Problem, passed: Passed, step: Step
 ) -> tuple[Float[Tensor, "out n"], list[tuple[Tensor, Tensor, Tensor]]]:
     """States at the times asked for within steps, and steps that end by an event, with t and y."""
     at = passed.local
-    inside = _of(step, at)
+    inside = step.of(at)
     states = interpolated(rules.method, passed.y[at], inside, passed.theta)
     ends = []
     for number in passed.which.unique().tolist():
         chosen = (passed.which == number).nonzero()[:, 0]
         local = passed.ended[chosen]
-        found = refined(
-            rules.events[number],
-            rules.method,
-            problem.at(local),
-            passed.t[local],
-            passed.y[local],
-            passed.h[local],
-            _of(step, local),
-            passed.share[chosen],
-        )
+        taken = Taken(passed.t, passed.y, passed.h, step).of(local)
+        share, here = passed.share[chosen], problem.at(local)
+        found = refined(rules.events[number], rules.method, here, taken, share)
         ends.append((local, *found))
     return states, ends
 

@@ -37,6 +37,10 @@ class Step(NamedTuple):
     error: Float[Tensor, "row n"]
     stages: Float[Tensor, "stage row n"]
 
+    def of(self, rows: Tensor) -> Step:
+        """Of some rows."""
+        return Step(self.y[rows], self.error[rows], self.stages[:, rows])
+
 
 @runtime_checkable
 class Method(Protocol):
