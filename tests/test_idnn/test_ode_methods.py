@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from idnn.ode import KVAERNO5, RODAS4, RODAS5P, ROSENBROCK23, TSIT5, Control, solve
-from idnn.ode.control import norm
+from idnn.ode.control import logarithm, norm
 from idnn.ode.methods import interpolated
 from idnn.ode.problem import Problem
 from idnn.ode.problems import PROBLEMS, pollu, robertson
@@ -201,3 +201,44 @@ def test_the_tolerance_is_met_at_times_within_steps(rtol):
 
 def test_the_error_norm_is_the_root_of_the_mean_square():
     torch.testing.assert_close(norm(torch.tensor([[3.0, 4.0]])), torch.tensor([math.sqrt(12.5)]))
+
+
+def test_steps_change_by_the_law_of_proportional_and_integral_control():
+    control = Control(integral=1.1, proportional=0.2)
+    now, before = torch.tensor([0.3, 0.9], dtype=D), torch.tensor([0.2, 0.7], dtype=D)
+    found = control.change(logarithm(now), logarithm(before), 5)
+    expected = (now / 0.6) ** (-1.1 / 5) * (before / 0.6) ** (0.2 / 5)
+    torch.testing.assert_close(found, expected)
+    unknown = logarithm(torch.tensor([math.nan, math.inf, 0.0], dtype=D))
+    change = control.change(unknown, torch.zeros(3, dtype=D), 5)
+    torch.testing.assert_close(change, torch.tensor([0.2, 0.2, 8.0], dtype=D))
+
+
+@torch.no_grad()
+def test_dense_output_between_stiff_stages_follows_the_slow_motion():
+    """Of y′ = −λ(y − sin t) + cos t, λh = 10⁵; slopes of stages would be wrong by λ."""
+
+    def forced(t, y):
+        return -1e6 * (y - torch.sin(t)[..., None]) + torch.cos(t)[..., None]
+
+    problem = Problem(forced, None, None, autonomous=False)
+    h, y = torch.tensor([0.1], dtype=D), torch.zeros(1, 1, dtype=D)
+    step = KVAERNO5.step(problem, torch.zeros(1, dtype=D), y, h, torch.full_like(y, 1e-13))
+    for share in (0.25, 0.5, 0.75):
+        found = interpolated(KVAERNO5, y, step, torch.tensor([share], dtype=D))
+        assert abs(float(found) - math.sin(0.1 * share)) < 1e-7
+
+
+@every_method
+def test_time_in_f_is_the_same_as_a_component_that_grows_as_time(name):
+    """Whether f is the same at all times is found out: no method but its ∂f/∂t would tell."""
+
+    def extended(t, z):
+        return torch.cat([driven(z[..., 2], z[..., :2]), torch.ones_like(z[..., :1])], -1)
+
+    start, times = torch.tensor([0.3, -0.2, 0.0], dtype=D), torch.tensor([0.0, 1.0], dtype=D)
+    control = Control(rtol=0.1, atol=1e3, first_step=0.25)
+    method = METHODS[name][0]
+    found = solve(driven, start[:2], times, method=method, control=control)
+    same = solve(extended, start, times, method=method, control=control)
+    torch.testing.assert_close(found.y, same.y[:, :2], rtol=0, atol=1e-13)
