@@ -18,9 +18,11 @@ from idnn.ode import (
     Status,
     StepTooSmall,
     TooManySteps,
+    methods,
     solve,
     solve_with_sensitivities,
 )
+from idnn.ode.problem import Problem
 from idnn.ode.problems import pollu, robertson
 from idnn.ode.reactions import MassAction
 
@@ -391,3 +393,41 @@ def test_a_stage_that_newton_cannot_solve_makes_the_step_too_small_not_f_infinit
     """Past its jump f points back, and its Jacobian says nothing: no stage is a solution."""
     with pytest.raises(StepTooSmall, match="no step that sample 0"):
         solve(lambda t, y: -1e12 * torch.sign(y), numbers(1.0), numbers(1.0, 2.0), method=KVAERNO5)
+
+
+@torch.no_grad()
+def test_a_step_with_a_stage_that_is_not_solved_is_not_trusted(monkeypatch):
+    problem = Problem(lambda t, y: -1e3 * y**3, None, None, autonomous=True)
+    y, allowed = torch.ones(1, 1, dtype=D), torch.full((1, 1), 1e-8, dtype=D)
+    t, h = torch.zeros(1, dtype=D), torch.full((1,), 1e-3, dtype=D)
+    assert KVAERNO5.step(problem, t, y, h, allowed).error.isfinite().all()
+    monkeypatch.setattr(methods, "NEWTON", 1)
+    assert KVAERNO5.step(problem, t, y, h, allowed).error.isinf().all()
+
+
+def test_a_refused_step_is_counted_and_the_next_one_does_not_grow():
+    starts = []
+
+    def watched(t, y):
+        starts.append(float(t.detach().flatten()[0]))
+        return torch.stack([y[..., 1], torch.cos(20 * t) - y[..., 0]], -1)
+
+    control = Control(rtol=1e-8, atol=1e-8, first_step=1.0)
+    found = solve(watched, numbers(1.0, 0.0), numbers(0.0, 2.0), method=TSIT5, control=control)
+    stages = torch.tensor(starts[1:], dtype=D).view(-1, 7)  # the first one only looks at f
+    t, h = stages[:, 0], stages[:, -1] - stages[:, 0]
+    refused = t.diff() == 0
+    assert int(found.rejected) == int(refused.sum()) > 0
+    assert int(found.steps) == len(t) - int(refused.sum())
+    again = refused.nonzero()[:, 0] + 1  # taken after one was refused
+    again = again[again + 1 < len(t)]
+    assert (h[again + 1] <= h[again] * (1 + 1e-12)).all()
+
+
+def test_a_time_asked_for_soon_after_another_does_not_shorten_the_steps_beyond():
+    p, control = numbers(1.0), Control(rtol=1e-6, atol=1e-9)
+    times = numbers(0.0, 1.0, 4.0)
+    few = solve(decay, numbers(1.0), times, p, method=KVAERNO5, control=control)
+    times = numbers(0.0, 1.0, 1.0 + 1e-6, 4.0)
+    more = solve(decay, numbers(1.0), times, p, method=KVAERNO5, control=control)
+    assert int(more.steps) <= int(few.steps) + 2
