@@ -195,8 +195,7 @@ class _Run:
         """One epoch more."""
         if isinstance(self.settings, LBFGS):
             done = self.epoch * CHUNK
-            chunk = min(CHUNK, self.settings.iterations - done)
-            self.optimiser.param_groups[0].update(max_iter=chunk, max_eval=2 * chunk)
+            self.optimiser.param_groups[0]["max_iter"] = min(CHUNK, self.settings.iterations - done)
             self._step(self.batch)
         else:
             for part in self._parts(self.settings.rows):
