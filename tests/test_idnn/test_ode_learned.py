@@ -101,8 +101,8 @@ def test_the_affine_map_of_logarithms_is_a_power_law():
 
 @pytest.mark.parametrize("make", [lambda: fluxes(by=0.3), production])
 def test_gradients_through_the_solver_agree_with_finite_differences(make):
-    f, times = make(), torch.tensor([0.0, 1.0, 20.0], dtype=D)
-    control = Control(rtol=1e-10, atol=1e-14)
+    f, times = make(), torch.tensor([0.0, 1.0, 5.0], dtype=D)
+    control = Control(rtol=1e-9, atol=1e-13)
 
     def value():
         return (solve(f, SCALE, times, control=control).y / SCALE).square().sum()
@@ -120,6 +120,7 @@ def test_gradients_through_the_solver_agree_with_finite_differences(make):
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's, in make_dual
 def test_weights_as_parameters_give_the_same_solution_and_derivatives():
     f, times = production(), torch.tensor([0.0, 1.0, 20.0], dtype=D)
     p = torch.cat([weight.detach().flatten() for weight in f.parameters()])
@@ -141,21 +142,23 @@ def test_rows_have_weights_of_their_own():
 
 def test_a_linear_decay_is_learned_through_the_solver():
     """du₀/dt = −u₀ to u₁; an unseen start follows, and the sum stays."""
-    times = torch.linspace(0, 3, 10, dtype=D)
+    times = torch.linspace(0, 3, 7, dtype=D)
     start = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=D)
     exact = torch.stack([start[:, :1] * (-times).exp(), 1 - start[:, :1] * (-times).exp()], -1)
     one = torch.ones(2, dtype=D)
     f = FluxNetwork(Perceptron((2, 3, 2), seed=0), one, one)
 
+    control = Control(rtol=1e-3, atol=1e-5)
+
     def loss(model, data):
-        return (solve(model, start[0], times).y - data).square().mean()
+        return (solve(model, start[0], times, control=control).y - data).square().mean()
 
     found = fit(f, loss, exact[0], LBFGS(iterations=50))
-    assert found.losses[-1] < 1e-6
+    assert found.losses[-1] < 1e-4
     with torch.no_grad():
-        y = solve(f, start[1], times).y
+        y = solve(f, start[1], times, control=control).y
     torch.testing.assert_close(y, exact[1], rtol=0, atol=0.1)
-    torch.testing.assert_close(y.sum(-1), torch.ones(10, dtype=D), rtol=1e-12, atol=0)
+    torch.testing.assert_close(y.sum(-1), torch.ones(7, dtype=D), rtol=1e-12, atol=0)
 
 
 BAD = {
