@@ -8,10 +8,8 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from idnn.checks import require_positive, require_shape
-from idnn.ode.problem import Field
 
 
 class Perceptron(nn.Module):
@@ -185,21 +183,6 @@ class ProductionLoss(nn.Module):
         del t
         gain, loss = self.gain_and_loss(u)
         return gain - loss
-
-
-def of_weights(module: nn.Module) -> Field:
-    """f(t, u, p) of a module f(t, u), p all of its parameters in one axis, for each row its own."""
-    named = dict(module.named_parameters())
-    sizes = [weight.numel() for weight in named.values()]
-
-    def f(t: Tensor | None, u: Tensor, p: Tensor) -> Tensor:
-        if p.ndim > 1:
-            return f(t, u, p[0]) if len(p) == 1 else vmap(f, (None, 0, 0))(None, u, p)
-        parts = zip(named.items(), p.split(sizes), strict=True)
-        weights = {name: part.view_as(weight) for (name, weight), part in parts}
-        return functional_call(module, weights, (t, u))
-
-    return f
 
 
 def _logarithms(u: Tensor, scale: Tensor, floor: float) -> Tensor:

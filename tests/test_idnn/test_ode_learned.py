@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from idnn.ode import Control, solve, solve_with_sensitivities
-from idnn.ode.learned import FluxNetwork, Perceptron, ProductionLoss, ScaledNetwork, of_weights
+from idnn.ode import Control, solve
+from idnn.ode.learned import FluxNetwork, Perceptron, ProductionLoss, ScaledNetwork
 from idnn.train import LBFGS, fit
 
 D = torch.float64
@@ -118,26 +118,6 @@ def test_gradients_through_the_solver_agree_with_finite_differences(make):
                 p += step * v
             ends.append(float(value()))
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's, in make_dual
-def test_weights_as_parameters_give_the_same_solution_and_derivatives():
-    f, times = production(), torch.tensor([0.0, 1.0, 20.0], dtype=D)
-    p = torch.cat([weight.detach().flatten() for weight in f.parameters()])
-    y = solve(f, SCALE, times).y
-    found, derivatives = solve_with_sensitivities(of_weights(f), SCALE, times, p)
-    torch.testing.assert_close(found.y, y.detach(), rtol=1e-9, atol=0)
-    by_weight = torch.autograd.grad(y[-1, 0], list(f.parameters()))
-    expected = torch.cat([each.flatten() for each in by_weight])
-    torch.testing.assert_close(derivatives.y[-1, 0], expected, rtol=1e-6, atol=1e-10)
-
-
-def test_rows_have_weights_of_their_own():
-    f, u = fluxes(by=0.3), states(2)
-    p = torch.cat([weight.detach().flatten() for weight in f.parameters()])
-    both = of_weights(f)(None, u, torch.stack([p, 0 * p]))
-    torch.testing.assert_close(both[:1], f(None, u[:1]).detach())
-    torch.testing.assert_close(both[1:], of_weights(f)(None, u[1:], 0 * p))
 
 
 def test_a_linear_decay_is_learned_through_the_solver():
