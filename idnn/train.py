@@ -151,6 +151,9 @@ def fit(
 CHUNK = 50
 """Iterations of L-BFGS in one epoch."""
 
+LINE_SEARCH = 25
+"""Evaluations in one of its iterations, at most."""
+
 
 class _Run:
     def __init__(
@@ -174,6 +177,7 @@ class _Run:
             self.epochs = -(-optimiser.iterations // CHUNK)
             self.optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
                 self.parameters,
+                max_eval=CHUNK * LINE_SEARCH,  # or it is a bound of its own on iterations
                 history_size=optimiser.history,
                 line_search_fn="strong_wolfe",
                 tolerance_grad=0,
@@ -274,7 +278,7 @@ class _Run:
             decay = torch.stack([p.square().sum() for p in self.parameters]).sum()
             value = self.loss(self.model, batch) + self.weight_decay * decay
             value.backward()
-            return value
+            return value.nan_to_num(nan=torch.inf)  # so that a line search turns back
 
         self.optimiser.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
 

@@ -375,7 +375,8 @@ def main() -> None:
         begin = time.perf_counter()
         report[name] = study(CASES[name](), name) | {"wall_s": time.perf_counter() - begin}
         report["summary"] = summary(report)
-        write_atomically(path, json.dumps(report, indent=1) + "\n")
+        plain = json.loads(json.dumps(report), parse_constant=lambda _: None)  # JSON has no ∞
+        write_atomically(path, json.dumps(plain, indent=1) + "\n")
     plot(report, path.with_suffix(".png"))
     print(json.dumps(report["summary"]))
 

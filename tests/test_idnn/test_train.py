@@ -123,6 +123,24 @@ def test_no_more_iterations_are_done_than_asked_for():
     assert len(fit(net(), miss, curve(), LBFGS(iterations=120)).losses) == 3
 
 
+def test_lbfgs_makes_all_its_iterations():
+    """Each takes one evaluation or more; the narrow valley is far from its end after 100."""
+    found = fit(net(), miss, curve(), LBFGS(iterations=100))
+    assert found.evaluations >= 100
+
+
+def test_a_line_search_turns_back_where_the_loss_is_not_a_number():
+    """3√x − 0.3 log x, least at 0.04; the first step from 0.5 goes to −0.5."""
+    point = Point(0.5)
+
+    def loss(model, batch):
+        x = model.at[0] * batch
+        return 3 * x.sqrt() - 0.3 * x.log()
+
+    fit(point, loss, 1.0, LBFGS(iterations=30))
+    assert float(point.at[0].detach()) == pytest.approx(0.04, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_the_same_arguments_give_the_same_bits(name):
     models = [net(), net()]
