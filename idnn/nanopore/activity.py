@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from idnn.units import AVOGADRO, BOLTZMANN_EV, ELEMENTARY_CHARGE, VACUUM_PERMITTIVITY
+from idnn.checks import require_in_range
+from idnn.nanopore.membrane import Water
+from idnn.units import AVOGADRO
 
-DENSITY = 1000.0
-"""Of the solution in kg/m³, from which the mass of the water follows."""
 
+def debye_hueckel(water: Water) -> float:
+    """A = √(2πN_Aρ) l_B^{3/2} in (kg/mol)^½ for natural logarithms, l_B the Bjerrum length.
 
-def debye_hueckel(temperature: float, permittivity: float) -> float:
-    """A = √(2πN_Aρ)(e²/4πε₀εkT)^{3/2} in (kg/mol)^½, for natural logarithms: 1.17 at 25 °C."""
-    kt = BOLTZMANN_EV * ELEMENTARY_CHARGE * temperature
-    length = ELEMENTARY_CHARGE**2 / (4 * math.pi * VACUUM_PERMITTIVITY * permittivity * kt)
-    return math.sqrt(2 * math.pi * AVOGADRO * DENSITY) * length**1.5
+    1.176 at 25 °C, 0.511 for decimal logarithms.
+    """
+    return math.sqrt(2 * math.pi * AVOGADRO * water.density) * water.bjerrum_length**1.5
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,19 @@ class Davies:
     Davies (1962), *Ion Association*, ch. 3; good to I of about 0.5 mol/kg.
 
     Attributes:
-        slope: A in (kg/mol)^½ for natural logarithms, as of `debye_hueckel`.
+        slope: A in (kg/mol)^½ for natural logarithms.
+        density: ρ of the solution in kg/m³; what the ions do not weigh is water.
+
+    Raises:
+        ValueError: one of them is negative or not finite.
     """
 
-    slope: float = debye_hueckel(298.15, 78.4)
+    slope: float = debye_hueckel(Water())
+    density: float = Water().density
+
+    def __post_init__(self) -> None:
+        require_in_range("slope", self.slope, 0, 1e3)
+        require_in_range("density", self.density, 1, 1e5)
 
     def screening(
         self,
@@ -37,8 +46,8 @@ class Davies:
         charge: Float[Tensor, " ion"],
         molar_mass: Float[Tensor, " ion"],
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch ion"]]:
-        """G, and its derivatives by the concentrations (mol/m³)."""
-        water = DENSITY - concentration @ molar_mass
+        """g, and its derivatives by the concentrations (mol/m³); NaN where no water is left."""
+        water = self.density - concentration @ molar_mass
         strength = 0.5 * (concentration @ charge**2) / water
         root = strength.sqrt()
         g = self.slope * (root / (1 + root) - 0.3 * strength)

@@ -91,29 +91,35 @@ def conditions(
     driving = _driving(feed, pressure=pressure, flux=flux)
     ratio = size_ratio(membrane, ions)
     diffusion, convection = hindrance(ratio)
-    film = {} if mass_transfer is None else {"transfer": mass_transfer}
-    by_ion = film | {
-        "feed": feed,
-        "diffusivity": ions.diffusivity,
-        "resistance": membrane.thickness[..., None] / (diffusion * ions.diffusivity),
-        "convection": convection,
-        "partition": steric_partition(ratio) * born_partition(membrane, ions, water),
-    }
-    by_case = driving | {
-        "fixed": membrane.charge,
-        "permeability": water_permeability(membrane, water),
-    }
+    resistance = membrane.thickness[..., None] / (diffusion * ions.diffusivity)
+    partition = steric_partition(ratio) * born_partition(membrane, ions, water)
+    permeability = water_permeability(membrane, water)
+    film = () if mass_transfer is None else (mass_transfer,)
     batch = torch.broadcast_shapes(
-        *(x.shape[:-1] for x in by_ion.values()), *(x.shape for x in by_case.values())
+        *(x.shape[:-1] for x in (feed, resistance, partition, *film)),
+        *(x.shape for x in (driving, membrane.charge, permeability)),
     )
-    count = len(ions.names)
-    rows = {name: x.expand(*batch, count).reshape(-1, count) for name, x in by_ion.items()}
-    rows |= {name: x.expand(batch).reshape(-1) for name, x in by_case.items()}
+
+    def rows(x: Tensor) -> Tensor:
+        return x.expand(batch).reshape(-1)
+
+    def rows_of_ions(x: Tensor) -> Tensor:
+        return x.expand(*batch, -1).reshape(-1, len(ions.names))
+
     given = Conditions(
-        **({"pressure": None, "flux": None, "transfer": None} | rows),
+        feed=rows_of_ions(feed),
         charge=ions.charge,
         molar_mass=ions.molar_mass,
+        diffusivity=rows_of_ions(ions.diffusivity),
+        resistance=rows_of_ions(resistance),
+        convection=rows_of_ions(convection),
+        partition=rows_of_ions(partition),
+        fixed=rows(membrane.charge),
+        permeability=rows(permeability),
         thermal_energy=water.thermal_energy,
+        pressure=None if pressure is None else rows(driving),
+        flux=None if flux is None else rows(driving),
+        transfer=None if mass_transfer is None else rows_of_ions(mass_transfer),
         suction=suction,
         activity=activity,
     )
@@ -139,7 +145,7 @@ def _require_good(ions: Ions, feed: Tensor, mass_transfer: Tensor | None) -> Non
 
 def _driving(
     feed: Tensor, *, pressure: Tensor | float | None, flux: Tensor | float | None
-) -> dict[str, Tensor]:
+) -> Tensor:
     """The pressure or the flux."""
     if (pressure is None) == (flux is None):
         raise ValueError(
@@ -149,4 +155,4 @@ def _driving(
     name, value = ("flux", flux) if pressure is None else ("pressure", pressure)
     tensor = torch.as_tensor(value, dtype=feed.dtype, device=feed.device)
     require_positive(name, tensor.detach())
-    return {name: tensor}
+    return tensor

@@ -139,9 +139,9 @@ def transport(
     )
     fixed = given.mapped(torch.Tensor.detach)
     parts = refined(fixed) if rule is None else solved_on(fixed, rule)
-    parts = [part for part in parts if len(part.rows) > 0]
     solved = torch.zeros_like(given.fixed, dtype=torch.bool)
-    solved[torch.cat([part.rows for part in parts] or [solved.nonzero()[:, 0]])] = True
+    for part in parts:
+        solved[part.rows] = True
     if strict and not solved.all():
         raise _not_converged(solved)
     position = torch.linspace(0, 1, POSITIONS).to(given.feed)
