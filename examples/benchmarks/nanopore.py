@@ -76,7 +76,8 @@ def with_masses(names: tuple[str, ...]) -> Ions:
 def element(case: str) -> tuple[Transport, Tensor, Tensor]:
     """At both ends of WaterTAP's element, its molar fluxes and its intrinsic rejections.
 
-    The feed is 1 kg/s; densities are 1000 kg/m³.
+    Found by inserting what leaves until it does not change. The feed is 1 kg/s; densities are 1000
+    kg/m³.
     """
     names, times, film = CASES[case]
     species = with_masses(names)
@@ -89,7 +90,7 @@ def element(case: str) -> tuple[Transport, Tensor, Tensor]:
 
     section = volume(entering, water_in) / ELEMENT["velocity"]
     leaving, water_out = entering, water_in
-    for _ in range(200):
+    while True:
         moles, water = torch.stack([entering, leaving]), torch.stack([water_in, water_out])
         flow = volume(moles, water)
         transfer = None
@@ -116,9 +117,8 @@ def element(case: str) -> tuple[Transport, Tensor, Tensor]:
         change = ((next_one - leaving) / entering).abs().max()
         leaving, water_out = next_one, water_in - ELEMENT["area"] * water_flux
         if change < 1e-12:
-            break
-    permeate = flux / volume(flux, water_flux)
-    return found, torch.cat([water_flux[None], flux]), 1 - permeate / found.outside[0]
+            permeate = flux / volume(flux, water_flux)
+            return found, torch.cat([water_flux[None], flux]), 1 - permeate / found.outside[0]
 
 
 def watertap_error(case: str) -> float:

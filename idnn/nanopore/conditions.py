@@ -12,7 +12,7 @@ from torch import Tensor
 from idnn.checks import require_positive
 from idnn.nanopore.activity import Davies
 from idnn.nanopore.hindrance import Hindrance
-from idnn.nanopore.ions import Ions, require_neutral
+from idnn.nanopore.ions import Ions
 from idnn.nanopore.membrane import (
     Membrane,
     Water,
@@ -21,6 +21,7 @@ from idnn.nanopore.membrane import (
     steric_partition,
     water_permeability,
 )
+from idnn.nanopore.solutions import require_neutral
 
 
 @dataclass(frozen=True, eq=False)

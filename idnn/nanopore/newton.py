@@ -16,8 +16,8 @@ from idnn.nanopore.conditions import Conditions
 ITERATIONS = 60
 """After which a case is given up."""
 
-SOLVED = 1e-11
-"""Norm of residuals below which a case is solved."""
+SOLVED = 1e-6
+"""Of residuals and of the step they ask for: what is below it after one more is rounding."""
 
 LONGEST = 4.0
 """Of a step, in any unknown but E."""
@@ -39,6 +39,7 @@ def newton(given: Conditions, start: Float[Tensor, "row unknown"], rule: Rule) -
     """
     y, step = start.clone(), torch.zeros_like(start)
     best, part = torch.full_like(y[:, 0], math.inf), torch.ones_like(y[:, 0])
+    solved = torch.zeros_like(best, dtype=torch.bool)
     rows = torch.arange(len(y), device=y.device)
     for _ in range(ITERATIONS):
         tried = y[rows] - part[rows, None] * step[rows]
@@ -50,11 +51,12 @@ def newton(given: Conditions, start: Float[Tensor, "row unknown"], rule: Rule) -
         y[good], best[good] = tried[better], size[better]
         step[good] = corrections(jacobian[better], residual[better])
         longest = step[good, -OTHERS:].abs().amax(1)
+        solved[good] = (best[good] <= SOLVED) & (longest <= SOLVED)
         part[good] = (LONGEST / longest).clamp(max=1).nan_to_num(1)
-        rows = rows[(best[rows] > SOLVED) & (part[rows] > SHORTEST)]
+        rows = rows[~solved[rows] & (part[rows] > SHORTEST)]
         if len(rows) == 0:
             break
-    return y, best <= SOLVED
+    return y - torch.where(solved[:, None], step, 0), solved
 
 
 def corrections(

@@ -151,10 +151,10 @@ def transport(
         whole = given.feed.new_full((len(solved), *shape), torch.nan)
         for part, column in zip(parts, columns, strict=True):
             whole = whole.index_copy(0, part.rows, column[name])
-        found[name] = whole.view(*batch, *shape)
+        found[name] = whole.view((*batch, *shape))
     return Transport(
         ions=ions,
-        feed=given.feed.view(*batch, -1),
+        feed=given.feed.view((*batch, -1)),
         position=position,
         converged=solved.view(batch),
         **found,
