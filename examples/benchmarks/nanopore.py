@@ -109,7 +109,7 @@ def element(case: str) -> tuple[Transport, Tensor, Tensor]:
             mass_transfer=transfer,
             suction=False,
             activity=WATERTAP_DAVIES,
-            rule=two_nodes(),
+            mesh=two_nodes(),
         )
         flux = (found.flux[:, None] * found.permeate).mean(0)
         water_flux = found.flux.mean() * WATER_DENSITY / WATER_MOLAR_MASS

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from idnn.nanopore.channel import with_suction
-from idnn.nanopore.collocation import Rule
+from idnn.nanopore.collocation import Mesh
 from idnn.nanopore.conditions import Conditions
 
 OTHERS = 6
@@ -49,43 +49,58 @@ class State(NamedTuple):
     flux: Float[Tensor, " row"]
 
 
-def state(given: Conditions, unknowns: Float[Tensor, "row unknown"], rule: Rule) -> State:
+def state(given: Conditions, unknowns: Float[Tensor, "row unknown"], mesh: Mesh) -> State:
     """All concentrations as functions of the unknowns."""
-    z, s = given.charge, len(rule.points)
-    field = unknowns[:, None, :s]
+    z, s = given.charge, mesh.size
     psi_in, psi_out, w_in, w_out, log_flux, film = unknowns[:, s:, None].unbind(1)
     flux = log_flux.exp()
     drag = flux * given.resistance
-    kappa = z[:, None] * field - (given.convection * drag)[..., None]
     exit_ratio = given.partition * (z**2 * w_out - z * psi_out).exp()
-    h = rule.responses(kappa)
-    by_exit = 1 + (h @ kappa[..., None])[..., 0]
-    by_drag = h.sum(-1)
-    c = exit_ratio[..., None] * by_exit + drag[..., None] * by_drag  # over that of the permeate
-    inside, last = c[..., :-1], c[..., -1]
+    inside, slopes, last, last_slopes = _along(given, unknowns, mesh, drag, exit_ratio)
 
-    slopes = c.new_zeros((*c.shape, s + OTHERS))
-    slopes[..., :s] = h * (z[:, None] * inside)[..., None, :]
-    slopes[..., s + 1] = -(z * exit_ratio)[..., None] * by_exit
-    slopes[..., s + 3] = (z**2 * exit_ratio)[..., None] * by_exit
-    convected = given.convection[..., None] * (h @ inside[..., None])[..., 0]
-    slopes[..., s + 4] = drag[..., None] * (by_drag - convected)
-    slopes = slopes / c[..., None]
-
-    into, out_of = c.new_zeros((2, *slopes[:, :, 0].shape))
+    into, out_of = unknowns.new_zeros((2, *last_slopes.shape))
     into[..., s], into[..., s + 2] = -z, z**2
     out_of[..., s + 1], out_of[..., s + 3] = -z, z**2
     passed = given.partition * (z**2 * w_in - z * psi_in).exp() / last  # c_p/c_m
-    by_passed = into - slopes[..., -1, :]
+    by_passed = into - last_slopes
     outside, by_outside = _before_membrane(given, flux, film, passed, by_passed)
     permeate, by_permeate = outside * passed, by_outside + by_passed
     return State(
         torch.stack([outside, permeate, permeate * last, permeate * exit_ratio], 1),
         permeate[:, None] * inside.mT,
         torch.stack([by_outside, by_permeate, by_outside + into, by_permeate + out_of], 1),
-        by_permeate[:, None] + slopes[..., :-1, :].transpose(1, 2),
+        by_permeate[:, None] + slopes.transpose(1, 2),
         flux[:, 0],
     )
+
+
+def _along(
+    given: Conditions, unknowns: Tensor, mesh: Mesh, drag: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Concentrations over those of the permeate, at the points and at the end at the feed.
+
+    Each with the derivatives of their logarithms. Started by those at the other end, and from
+    element to element: what decays over orders of magnitude keeps its relative accuracy.
+    """
+    z, s, count = given.charge, mesh.size, len(mesh.rule.points)
+    slopes = unknowns.new_zeros((*start.shape, unknowns.shape[1]))
+    slopes[..., s + 1], slopes[..., s + 3] = -z * start, z**2 * start
+    points, points_slopes = [], []
+    for e, length in enumerate(mesh.lengths.tolist()):
+        here = slice(e * count, (e + 1) * count)
+        kappa = z[:, None] * unknowns[:, None, here] - (given.convection * drag)[..., None]
+        h = length * mesh.rule.responses(length * kappa)
+        by_start, by_drag = 1 + (h @ kappa[..., None])[..., 0], h.sum(-1)
+        c = start[..., None] * by_start + drag[..., None] * by_drag
+        inside, start = c[..., :-1], c[..., -1]
+        slopes = by_start[..., None] * slopes[..., None, :]
+        slopes[..., here] += h * (z[:, None] * inside)[..., None, :]
+        convected = given.convection[..., None] * (h @ inside[..., None])[..., 0]
+        slopes[..., s + 4] += drag[..., None] * (by_drag - convected)
+        points.append(inside)
+        points_slopes.append(slopes[..., :-1, :] / inside[..., None])
+        slopes = slopes[..., -1, :]
+    return torch.cat(points, -1), torch.cat(points_slopes, -2), start, slopes / start[..., None]
 
 
 def _before_membrane(
@@ -124,12 +139,12 @@ class Balance(NamedTuple):
 
 
 def balances(
-    given: Conditions, unknowns: Float[Tensor, "row unknown"], rule: Rule
+    given: Conditions, unknowns: Float[Tensor, "row unknown"], mesh: Mesh
 ) -> tuple[Float[Tensor, "row unknown"], Float[Tensor, "row unknown unknown"], State]:
     """Residuals, as many as unknowns, their Jacobian, and the state that they are of."""
-    found, z = state(given, unknowns, rule), given.charge
+    found, z = state(given, unknowns, mesh), given.charge
     in_pore, by_points = _charge(found.points, z, given.fixed[:, None])
-    others = unknowns[:, len(rule.points) :].unbind(1)
+    others = unknowns[:, mesh.size :].unbind(1)
     no_charge = torch.zeros_like(given.fixed)
     rows = (
         _neutrality(found, PERMEATE, z, no_charge),

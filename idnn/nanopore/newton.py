@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.nanopore.balances import OTHERS, balances
-from idnn.nanopore.collocation import Rule
+from idnn.nanopore.collocation import Mesh
 from idnn.nanopore.conditions import Conditions
 
 ITERATIONS = 60
@@ -32,7 +32,7 @@ Solved = tuple[Float[Tensor, "row unknown"], Bool[Tensor, " row"]]
 """Unknowns, and whether they are a solution."""
 
 
-def newton(given: Conditions, start: Float[Tensor, "row unknown"], rule: Rule) -> Solved:
+def newton(given: Conditions, start: Float[Tensor, "row unknown"], mesh: Mesh) -> Solved:
     """By steps cut to a fourth until they bring the residual down.
 
     A residual that is not finite, as of concentrations that are not positive, counts as infinite.
@@ -43,7 +43,7 @@ def newton(given: Conditions, start: Float[Tensor, "row unknown"], rule: Rule) -
     rows = torch.arange(len(y), device=y.device)
     for _ in range(ITERATIONS):
         tried = y[rows] - part[rows, None] * step[rows]
-        residual, jacobian, _ = balances(given.at(rows), tried, rule)
+        residual, jacobian, _ = balances(given.at(rows), tried, mesh)
         size = residual.norm(dim=1)
         better = size < best[rows]
         part[rows[~better]] /= 4
@@ -66,9 +66,9 @@ def corrections(
     return torch.linalg.solve_ex(jacobian, residual[..., None])[0][..., 0]
 
 
-def started(given: Conditions, rule: Rule) -> Float[Tensor, "row unknown"]:
+def started(given: Conditions, mesh: Mesh) -> Float[Tensor, "row unknown"]:
     """No field, no jumps, and a third of the flux of pure water where it is not known."""
-    y = given.feed.new_zeros((len(given.feed), len(rule.points) + OTHERS))
+    y = given.feed.new_zeros((len(given.feed), mesh.size + OTHERS))
     flux = given.flux
     if flux is None:
         assert given.pressure is not None
@@ -77,20 +77,20 @@ def started(given: Conditions, rule: Rule) -> Float[Tensor, "row unknown"]:
     return y
 
 
-def continued(given: Conditions, rule: Rule) -> Solved:
+def continued(given: Conditions, mesh: Mesh) -> Solved:
     """From near equilibrium, where nothing is rejected, by growing parts of the pressure or flux.
 
     The parts grow faster after a success and more slowly after a failure.
     """
     load, growth = torch.full_like(given.fixed, FIRST_LOAD), torch.full_like(given.fixed, 10.0)
     first = _loaded(given, load)
-    y, solved = newton(first, started(first, rule), rule)
+    y, solved = newton(first, started(first, mesh), mesh)
     rows = solved.nonzero()[:, 0]
     while len(rows) > 0:
         factor = torch.minimum(growth[rows], 1 / load[rows])
         guess = y[rows].clone()
         guess[:, -2] += factor.log()
-        found, good = newton(_loaded(given.at(rows), load[rows] * factor), guess, rule)
+        found, good = newton(_loaded(given.at(rows), load[rows] * factor), guess, mesh)
         done = rows[good]
         y[done], load[done] = found[good], load[done] * factor[good]
         growth[rows] **= torch.where(good, 1.5, 0.5)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from idnn.nanopore.activity import Davies
 from idnn.nanopore.balances import EXIT, OUTSIDE, PERMEATE
-from idnn.nanopore.collocation import Rule
+from idnn.nanopore.collocation import Mesh
 from idnn.nanopore.conditions import Conditions, conditions
 from idnn.nanopore.hindrance import Hindrance, dechadilok_deen
 from idnn.nanopore.ions import Ions
@@ -90,7 +90,7 @@ def transport(
     mass_transfer: Float[Tensor, "*#batch ion"] | None = None,
     suction: bool = True,
     activity: Davies | None = None,
-    rule: Rule | None = None,
+    mesh: Mesh | None = None,
     strict: bool = True,
 ) -> Transport:
     """The Donnan steric pore model with dielectric exclusion, solved exactly.
@@ -117,7 +117,7 @@ def transport(
         mass_transfer: k in m/s, as of `spiral_wound`; without it there is no film.
         suction: correct k for flow through the wall, without which J_v must stay below about k.
         activity: of the ions, everywhere; ideal if None.
-        rule: points of collocation, as `two_nodes()`; as many as needed if None.
+        mesh: points of collocation, as `two_nodes()`; as many as needed if None.
         strict: raise an error if a case is not solved.
 
     Raises:
@@ -138,7 +138,7 @@ def transport(
         activity=activity,
     )
     fixed = given.mapped(torch.Tensor.detach)
-    parts = refined(fixed) if rule is None else solved_on(fixed, rule)
+    parts = refined(fixed) if mesh is None else solved_on(fixed, mesh)
     solved = torch.zeros_like(given.fixed, dtype=torch.bool)
     for part in parts:
         solved[part.rows] = True
@@ -171,14 +171,14 @@ def _shapes(count: int) -> dict[str, tuple[int, ...]]:
 def _outputs(given: Conditions, part: Part, position: Tensor) -> dict[str, Tensor]:
     """Of cases solved on the same points."""
     y, residual, state = corrected(given, part)
-    here, s = given.at(part.rows), len(part.rule.points)
+    here, s = given.at(part.rows), part.mesh.size
     field, (psi_in, psi_out) = y[:, :s], y[:, s : s + 2].unbind(1)
     ends = state.ends.unbind(1)
     known = torch.cat([ends[EXIT][:, None], state.points], 1)
-    concentration = part.rule.values(1 - position).to(y) @ known
-    before = part.rule.integrals(1 - position).to(y)
-    whole = field @ part.rule.weights.to(y)
-    potential = psi_in[:, None] + whole[:, None] - field @ before.T
+    tau = 1 - position.cpu()
+    concentration = part.mesh.continuous(tau).to(y) @ known
+    gained = field @ part.mesh.integrals(tau).to(y).T  # from the permeate, up to the feed at 0
+    potential = psi_in[:, None] + gained[:, :1] - gained
     osmotic = here.thermal_energy * (ends[OUTSIDE] - ends[PERMEATE]).sum(-1)
     return {
         "outside": ends[OUTSIDE],
@@ -187,7 +187,7 @@ def _outputs(given: Conditions, part: Part, position: Tensor) -> dict[str, Tenso
         "pressure": state.flux / here.permeability + osmotic,
         "concentration": concentration,
         "potential": potential,
-        "permeate_potential": psi_in + whole - psi_out,
+        "permeate_potential": psi_in + gained[:, 0] - psi_out,
         "residual": residual.abs().amax(1),
     }
 
