@@ -37,8 +37,9 @@ class Part(NamedTuple):
 
 @torch.no_grad()
 def solved_on(given: Conditions, mesh: Mesh) -> list[Part]:
-    """Cases that are solved on given points."""
+    """Cases that are solved on given points, which may be too few for positive concentrations."""
     y, solved = _solved(given, started(given, mesh), mesh)
+    solved &= (state(given, y, mesh).ends > 0).all(-1).all(-1)
     return [Part(solved.nonzero()[:, 0], y[solved], mesh)]
 
 
