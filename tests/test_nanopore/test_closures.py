@@ -55,6 +55,12 @@ def test_a_point_is_not_hindered(hindrance):
     assert float(convection) == pytest.approx(1, abs=1e-10)
 
 
+def test_values_of_the_polynomials_on_the_axis_of_the_pore():
+    diffusion, convection = bowen_mohammad_hilal(tensor(0.5))
+    assert float(diffusion) == pytest.approx(1 - 1.15 + 0.2885 + 0.028)
+    assert float(convection) == pytest.approx(1.75 * (1 + 0.027 - 0.247 + 0.055125))
+
+
 def test_an_ion_that_fills_the_pore_moves_with_the_water_and_does_not_diffuse():
     diffusion, convection = dechadilok_deen(tensor(1.0))
     assert float(diffusion) == 0
@@ -86,7 +92,7 @@ def test_water_flows_as_through_pipes_and_slower_if_more_viscous_there():
     wide = membrane(0.5e-9, 1e-6)
     slow = replace(wide, viscosity_ratio=pore_viscosity(wide.pore_radius))
     one, other = (water_permeability(m, Water(viscosity=1e-3)) for m in (wide, slow))
-    assert float(one) == pytest.approx(0.25e-18 / 8e-9)
+    assert float(one) == pytest.approx(0.25e-18 / 8e-9, rel=1e-12, abs=0)
     assert float(one / other) == pytest.approx(1 + 18 * 0.56 - 9 * 0.56**2)
 
 
