@@ -45,7 +45,7 @@ def with_suction(
     """k(φ + (1 + 0.26 φ^1.4)^−1.7), φ = J_v/k, and its derivative by J_v.
 
     A coefficient as it is with flow through the wall, always above J_v. Geraldes & Afonso (2006,
-    J. Membr. Sci. 286, 20).
+    AIChE J. 52, 3353).
     """
     ratio = flux[..., None] / transfer
     base = 1 + 0.26 * ratio**1.4

@@ -102,7 +102,7 @@ def transport(
     (2008, J. Membr. Sci. 321, 172).
 
     All arguments broadcast over leading axes. First derivatives are exact, by the implicit function
-    theorem, for all tensors given. Errors of ψ, ln γ and ln J_v are below 10⁻⁸, and mostly near
+    theorem, for all tensors given. Errors of ln c_p, ψ and ln J_v are below 10⁻⁸, and mostly near
     rounding. A salt leaks at every flux, so that there is a flux at every pressure above zero,
     however far below the osmotic pressure of the feed; it may be very small.
 
@@ -116,7 +116,8 @@ def transport(
         hindrance: K_d and K_c of the ratio of radii.
         mass_transfer: k in m/s, as of `spiral_wound`; without it there is no film.
         suction: correct k for flow through the wall, without which J_v must stay below about k.
-        activity: of the ions, everywhere; ideal if None.
+        activity: of the ions, everywhere; ideal if None. Far above 0.5 mol/kg Davies' equation may
+            allow several solutions or none.
         mesh: points of collocation, as `two_nodes()`; as many as needed if None.
         strict: raise an error if a case is not solved.
 
