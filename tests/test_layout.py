@@ -14,6 +14,7 @@ UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marsh
 SOLVERS = (
     *(f"idnn.{m}" for m in ("checks", "data", "descent", "ensemble", "equilibrium", "files")),
     *(f"idnn.{m}" for m in ("free_energy", "network", "order_parameters", "train", "units")),
+    "idnn.nanopore",
     "idnn.ode",
     "idnn.ode.problems",
     "idnn.wells",

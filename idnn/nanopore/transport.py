@@ -1,0 +1,205 @@
+"""What a membrane lets through: the entry point of the continuum model, and its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from idnn.nanopore.activity import Davies
+from idnn.nanopore.balances import EXIT, OUTSIDE, PERMEATE
+from idnn.nanopore.collocation import Mesh
+from idnn.nanopore.conditions import Conditions, conditions
+from idnn.nanopore.hindrance import Hindrance, dechadilok_deen
+from idnn.nanopore.ions import Ions
+from idnn.nanopore.membrane import Membrane, Water
+from idnn.nanopore.refinement import Part, corrected, refined, solved_on
+
+POSITIONS = 21
+"""At which profiles are given."""
+
+
+class NotConverged(RuntimeError):
+    """A case was not solved.
+
+    Attributes:
+        case: its flat index.
+    """
+
+    def __init__(self, message: str, case: int) -> None:
+        super().__init__(message)
+        self.case = case
+
+
+@dataclass(frozen=True, eq=False)
+class Transport:
+    """Steady transport through a membrane, differentiable in all that it depends on.
+
+    Cases that were not solved are NaN.
+
+    Attributes:
+        ions: in the order of the last axes.
+        feed: c in the bulk, mol/m³.
+        outside: c_m before the membrane, mol/m³; that of the feed without a film.
+        permeate: c_p in mol/m³.
+        flux: J_v in m/s.
+        pressure: ΔP in Pa.
+        position: x/Δx from the feed, 0, to the permeate, 1.
+        concentration: in the pore there, mol/m³ of its volume.
+        potential: ψ there, in RT/F, zero before the membrane.
+        permeate_potential: ψ in the permeate, the membrane's potential at zero current.
+        residual: the largest of all equations, each relative to what it balances.
+        converged: whether a case was solved.
+    """
+
+    ions: Ions
+    feed: Float[Tensor, "*batch ion"]
+    outside: Float[Tensor, "*batch ion"]
+    permeate: Float[Tensor, "*batch ion"]
+    flux: Float[Tensor, "*batch"]
+    pressure: Float[Tensor, "*batch"]
+    position: Float[Tensor, " position"]
+    concentration: Float[Tensor, "*batch position ion"]
+    potential: Float[Tensor, "*batch position"]
+    permeate_potential: Float[Tensor, "*batch"]
+    residual: Float[Tensor, "*batch"]
+    converged: Bool[Tensor, "*batch"]
+
+    @property
+    def rejection(self) -> Float[Tensor, "*batch ion"]:
+        """1 − c_p/c, observed; negative where the permeate holds more of an ion."""
+        return 1 - self.permeate / self.feed
+
+    @property
+    def intrinsic_rejection(self) -> Float[Tensor, "*batch ion"]:
+        """1 − c_p/c_m."""
+        return 1 - self.permeate / self.outside
+
+
+def transport(
+    ions: Ions,
+    feed: Float[Tensor, "*#batch ion"],
+    membrane: Membrane,
+    *,
+    pressure: Float[Tensor, "*#batch"] | float | None = None,
+    flux: Float[Tensor, "*#batch"] | float | None = None,
+    water: Water | None = None,
+    hindrance: Hindrance = dechadilok_deen,
+    mass_transfer: Float[Tensor, "*#batch ion"] | None = None,
+    suction: bool = True,
+    activity: Davies | None = None,
+    mesh: Mesh | None = None,
+    strict: bool = True,
+) -> Transport:
+    """The Donnan steric pore model with dielectric exclusion, solved exactly.
+
+    Extended Nernst–Planck equation in the pore, J_v c_p = K_c c J_v − K_d D (dc/dx + z c dψ/dx),
+    Σ z c + X = 0; γc = γ⁰c⁰ Φ exp(−ΔW/kT) exp(−zΔψ) at both ends; Σ z c = 0 before the membrane and
+    in the permeate; J_v = r_p²(ΔP − ΔΠ)/(8μΔx), Π = RT Σ c; J_v c_p = −k(c_m − c) + J_v c_m − z c_m
+    D ξ in the film. Bowen & Welfoot (2002, doi:10.1016/S0009-2509(01)00413-4); Geraldes & Alves
+    (2008, J. Membr. Sci. 321, 172).
+
+    All arguments broadcast over leading axes. First derivatives are exact, by the implicit function
+    theorem, for all tensors given. Errors of ln c_p, ψ and ln J_v are below 10⁻⁸, and mostly near
+    rounding. A salt leaks at every flux, so that there is a flux at every pressure above zero,
+    however far below the osmotic pressure of the feed; it may be very small.
+
+    Args:
+        ions: what is dissolved.
+        feed: c in mol/m³, above zero and neutral.
+        membrane: its pores.
+        pressure: ΔP in Pa; give it or `flux`.
+        flux: J_v in m/s.
+        water: the solvent; at 25 °C if None.
+        hindrance: K_d and K_c of the ratio of radii.
+        mass_transfer: k in m/s, as of `spiral_wound`; without it there is no film.
+        suction: correct k for flow through the wall, without which J_v must stay below about k.
+        activity: of the ions, everywhere; ideal if None. Far above 0.5 mol/kg Davies' equation may
+            allow several solutions or none.
+        mesh: points of collocation, as `two_nodes()`; as many as needed if None.
+        strict: raise an error if a case is not solved.
+
+    Raises:
+        ValueError: a number is not finite, positive or of the right shape, the feed is not neutral,
+            an ion does not fit the pore, or not exactly one of pressure and flux is given.
+        NotConverged: a case was not solved.
+    """
+    given, batch = conditions(
+        ions,
+        feed,
+        membrane,
+        pressure=pressure,
+        flux=flux,
+        water=Water() if water is None else water,
+        hindrance=hindrance,
+        mass_transfer=mass_transfer,
+        suction=suction,
+        activity=activity,
+    )
+    fixed = given.mapped(torch.Tensor.detach)
+    parts = refined(fixed) if mesh is None else solved_on(fixed, mesh)
+    solved = torch.zeros_like(given.fixed, dtype=torch.bool)
+    for part in parts:
+        solved[part.rows] = True
+    if strict and not solved.all():
+        raise _not_converged(solved)
+    position = torch.linspace(0, 1, POSITIONS).to(given.feed)
+    columns = [_outputs(given, part, position) for part in parts]
+    found = {}
+    for name, shape in _shapes(len(ions.names)).items():
+        whole = given.feed.new_full((len(solved), *shape), torch.nan)
+        for part, column in zip(parts, columns, strict=True):
+            whole = whole.index_copy(0, part.rows, column[name])
+        found[name] = whole.view((*batch, *shape))
+    return Transport(
+        ions=ions,
+        feed=given.feed.view((*batch, -1)),
+        position=position,
+        converged=solved.view(batch),
+        **found,
+    )
+
+
+def _shapes(count: int) -> dict[str, tuple[int, ...]]:
+    """Of what is computed, without the batch."""
+    by_ion = dict.fromkeys(("outside", "permeate"), (count,))
+    one = dict.fromkeys(("flux", "pressure", "permeate_potential", "residual"), ())
+    return by_ion | one | {"concentration": (POSITIONS, count), "potential": (POSITIONS,)}
+
+
+def _outputs(given: Conditions, part: Part, position: Tensor) -> dict[str, Tensor]:
+    """Of cases solved on the same points."""
+    y, residual, state = corrected(given, part)
+    here, s = given.at(part.rows), part.mesh.size
+    field, (psi_in, psi_out) = y[:, :s], y[:, s : s + 2].unbind(1)
+    ends = state.ends.unbind(1)
+    known = torch.cat([ends[EXIT][:, None], state.points], 1)
+    tau = 1 - position.cpu()
+    concentration = part.mesh.continuous(tau).to(y) @ known
+    gained = field @ part.mesh.integrals(tau).to(y).T  # from the permeate, up to the feed at 0
+    potential = psi_in[:, None] + gained[:, :1] - gained
+    osmotic = here.thermal_energy * (ends[OUTSIDE] - ends[PERMEATE]).sum(-1)
+    return {
+        "outside": ends[OUTSIDE],
+        "permeate": ends[PERMEATE],
+        "flux": state.flux,
+        "pressure": state.flux / here.permeability + osmotic,
+        "concentration": concentration,
+        "potential": potential,
+        "permeate_potential": psi_in + gained[:, 0] - psi_out,
+        "residual": residual.abs().amax(1),
+    }
+
+
+def _not_converged(solved: Tensor) -> NotConverged:
+    case = int((~solved).nonzero()[0])
+    return NotConverged(
+        f"`transport`: {int((~solved).sum())} of {len(solved)} cases were not solved, the first at "
+        f"flat index {case}. Look there for activities beyond the range of Davies' equation, above "
+        "about 0.5 mol/kg, for fluxes above `mass_transfer` without `suction`, for ions nearly as "
+        "large as the pore, and for fluxes too high for the points of `mesh`; or take "
+        "`strict=False`, which leaves those cases NaN.",
+        case,
+    )

@@ -1,0 +1,72 @@
+"""Regression: WaterTAP's DSPM-DE, and solutions of an independent solver, both in `examples`."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "examples/benchmarks/nanopore.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark_script():
+    spec = importlib.util.spec_from_file_location("nanopore_benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("case", "tolerance"),
+    [
+        ("5ion_noCP", 1e-6),
+        ("5ion_CP", 1e-6),
+        ("5ion_x2_CP", 1e-5),
+        ("NaCl_CP", 1e-6),
+        ("NaCl_noCP", 1e-6),
+        ("NaCl_CP_Kf1e-5", 3e-5),
+    ],
+)
+def test_rejections_with_two_nodes_are_those_of_watertap(benchmark_script, case, tolerance):
+    """To the digits it prints; the last two with four and five digits."""
+    assert benchmark_script.watertap_error(case) < tolerance
+
+
+def test_fluxes_with_two_nodes_are_those_of_watertap(benchmark_script):
+    _, flux, _ = benchmark_script.element("5ion_noCP")
+    table = [row for row in benchmark_script.rows("watertap.csv") if row["case"] == "5ion_noCP"]
+    wanted = torch.tensor([float(row["watertap_flux_mol_m2_s_avg"]) for row in table]).double()
+    assert [row["species"] for row in table] == ["H2O", *benchmark_script.SEAWATER]
+    assert torch.allclose(flux, wanted, rtol=1e-4)  # Na and Cl are printed with four digits
+
+
+def test_rejections_and_fluxes_are_those_of_shooting_to_nine_digits(benchmark_script):
+    assert benchmark_script.exact_error() < 1e-9
+
+
+def test_the_cases_of_the_benchmark_are_solved_and_as_many_in_a_second_as_told(benchmark_script):
+    assert benchmark_script.speed(64, gradient=True) > 100
+
+
+@pytest.mark.parametrize(
+    ("names", "rejection"),
+    [
+        (("Na", "Cl"), 0.958426),
+        (("Mg", "Cl"), 0.923080),
+        (("Ca", "Cl"), 0.930487),
+        (("Na", "SO4"), 0.999972),
+        (("Mg", "SO4"), 0.999978),
+    ],
+)
+def test_rejections_of_single_salts_are_those_of_shooting(benchmark_script, names, rejection):
+    """10 mol/m³ at 8 bar, to the six digits known."""
+    b = benchmark_script
+    species = b.ions(names)
+    feed = b.neutralised(torch.full((2,), 10.0, dtype=b.D), species, names[-1])
+    if names == ("Na", "SO4"):
+        feed = torch.tensor([20.0, 10.0], dtype=b.D)
+    found = b.transport(species, feed, b.MEMBRANE, pressure=8e5, water=b.WATER)
+    assert float(found.rejection[0]) == pytest.approx(rejection, abs=1e-6)
