@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,7 @@ def solve(
     control: Control | None = None,
     events: Sequence[Event] = (),
     strict: bool = True,
-    gradient: Literal["discrete", "backsolve"] = "discrete",
+    gradient: str = "discrete",
 ) -> Solution:
     """States at `times` of dy/dt = f(t, y) or f(t, y, p), from y₀ at the first of them.
 
@@ -53,10 +53,11 @@ def solve(
         control: tolerances and steps.
         events: the first to occur ends a sample.
         strict: raise when a sample fails; otherwise its `status` says so and its states are NaN.
-        gradient: "backsolve" integrates y and its adjoint back in time instead of keeping steps:
-            right to the tolerance only, by y₀ and p only, without events, and for explicit methods
-            only. A stiff solution cannot be integrated back: what decayed forward grows, and an
-            L-stable method damps it instead and returns a wrong gradient without any sign of it.
+        gradient: "discrete", as above, or "backsolve", which integrates y and its adjoint back in
+            time instead of keeping steps: right to the tolerance only, by y₀ and p only, without
+            events, and for explicit methods only. A stiff solution cannot be integrated back: what
+            decayed forward grows, and an L-stable method damps it instead and returns a wrong
+            gradient without any sign of it.
 
     Raises:
         ValueError: shapes do not fit, times do not increase, y₀ is not finite, f returns another
@@ -64,6 +65,8 @@ def solve(
         NotSolved: of the first sample that failed, as `NotFinite`, `StepTooSmall`,
             `TooManySteps`.
     """
+    if gradient not in ("discrete", "backsolve"):
+        raise ValueError(f"`gradient` must be 'discrete' or 'backsolve'; it is {gradient!r}.")
     ready = _prepared(f, y0, times, parameters, jacobian, method, control, events)
     run = ready.run
     if gradient == "backsolve":
@@ -126,6 +129,14 @@ def _prepared(
     y0, times, parameters = _batched(y0, times, parameters)
     _require_good(y0, times)
     rules = Rules(method, Control() if control is None else control, tuple(events))
+    if isinstance(rules.control.atol, Tensor) and rules.control.atol.shape not in (
+        (),
+        y0.shape[1:],
+    ):
+        raise ValueError(
+            f"`atol` must be one number or one for each of the {y0.shape[1]} components of y; its "
+            f"shape is {tuple(rules.control.atol.shape)}."
+        )
     problem = Problem(f, parameters, jacobian, autonomous=False)
     used, autonomous = _examined(problem, times[:, 0], y0)
     problem = Problem(f, parameters, jacobian, autonomous=autonomous)

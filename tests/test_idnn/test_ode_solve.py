@@ -290,6 +290,14 @@ BAD = {
         "`parameters` must be the same for all 3 samples or given for each; it has 1 rows",
     ),
     "shape of f": ({"f": lambda t, y, p: y.sum(-1)}, "`f` must return dy/dt like y"),
+    "kind of gradient": (
+        {"gradient": "adjoint"},
+        "`gradient` must be 'discrete' or 'backsolve'; it is 'adjoint'",
+    ),
+    "tolerances": (
+        {"control": Control(atol=numbers(1e-6, 1e-6))},
+        "`atol` must be one number or one for each of the 1 components",
+    ),
     "gradient by time": ({"times": numbers(0, 1).requires_grad_()}, "`times` must not require"),
 }
 
