@@ -30,7 +30,7 @@ from torch.func import functional_call, jacrev
 from idnn.files import write_atomically
 from idnn.levenberg import LevenbergMarquardt, NotTrained, least_squares
 from idnn.ode import Control, solve
-from idnn.ode.learned import FluxNetwork, Perceptron, ProductionLoss, ScaledNetwork
+from idnn.ode.learned import Balance, FluxNetwork, Perceptron, ProductionLoss, ScaledNetwork
 from idnn.ode.problems import StiffProblem, pollu, robertson
 from idnn.residuals import by_autodiff
 from idnn.train import LBFGS, FirstOrder, fit
@@ -78,7 +78,7 @@ class Case:
     y: Tensor
     scale: Tensor
     points: dict[str, Tensor]
-    make: Callable[[int, Tensor, Tensor], FluxNetwork | ProductionLoss]
+    make: Callable[[int, Tensor, Tensor], Balance]
     hidden: tuple[int, ...]
     shallow: int
     epochs: int
@@ -162,7 +162,7 @@ def pollu_case() -> Case:
 class Gains(nn.Module):
     """What a model gives and takes."""
 
-    def __init__(self, model: FluxNetwork | ProductionLoss) -> None:
+    def __init__(self, model: Balance) -> None:
         super().__init__()
         self.model = model
 
@@ -171,7 +171,7 @@ class Gains(nn.Module):
         return self.model.gain_and_loss(u)
 
 
-def collocate(case: Case, model: FluxNetwork | ProductionLoss, balance: float) -> int:
+def collocate(case: Case, model: Balance, balance: float) -> int:
     """Up to forty iterations towards gain − loss = slope.
 
     The difference counts in units of s/(short time) + b(gain + loss): a species that is at balance,

@@ -90,12 +90,8 @@ class ScaledNetwork(nn.Module):
         return self.speed * self.network(u)
 
 
-class FluxNetwork(nn.Module):
-    """duᵢ/dt = Σⱼ(Fⱼᵢ − Fᵢⱼ), Fᵢⱼ = (uᵢ/sᵢ) min(vᵢ, vⱼ) exp NNᵢⱼ(x), x = log(u/s + c).
-
-    Whatever the weights, Σu is conserved and u stays positive: what leaves a species is in
-    proportion to it.
-    """
+class Balance(nn.Module):
+    """du/dt = gain − loss, both of rates exp NN(x), x = log(u/s + c)."""
 
     def __init__(
         self,
@@ -104,10 +100,10 @@ class FluxNetwork(nn.Module):
         speed: Float[Tensor, " n"],
         floor: float = 1e-3,
     ) -> None:
-        """Make a network one of fluxes.
+        """Make a network one of rates.
 
         Args:
-            network: from n logarithms to n(n − 1), one for each ordered pair of species.
+            network: from n logarithms to as many numbers as there are rates.
             scale: s, the size of u.
             speed: v, the size of du/dt.
             floor: c, the share of s below which values of u are no longer told apart.
@@ -117,87 +113,87 @@ class FluxNetwork(nn.Module):
                 is of other numbers.
         """
         super().__init__()
-        n = len(scale)
-        _require_good(network, scale, speed, floor, n * (n - 1))
-        start, end = (1 - torch.eye(n)).nonzero().T
+        require_positive("scale", scale)
+        require_positive("speed", speed)
+        require_shape("speed", speed, tuple(scale.shape))
+        require_positive("floor", floor)
+        _require_outputs(network, scale, self.count(len(scale)))
         self.network, self.floor = network, floor
-        self.scale = nn.Buffer(scale)
+        self.scale, self.speed = nn.Buffer(scale), nn.Buffer(speed)
+
+    @staticmethod
+    def count(n: int) -> int:
+        """Of rates, of n species."""
+        raise NotImplementedError
+
+    def gain_and_loss(
+        self, u: Float[Tensor, "*batch n"]
+    ) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n"]]:
+        """Of every species."""
+        raise NotImplementedError
+
+    def rates(self, u: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch rate"]:
+        """exp NN(x); rounding may have put u below zero."""
+        return self.network((u.clamp_min(0) / self.scale + self.floor).log()).exp()
+
+    def forward(self, t: Tensor | None, u: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+        """du/dt."""
+        del t
+        gain, loss = self.gain_and_loss(u)
+        return gain - loss
+
+
+class FluxNetwork(Balance):
+    """duᵢ/dt = Σⱼ(Fⱼᵢ − Fᵢⱼ), Fᵢⱼ = (uᵢ/sᵢ) min(vᵢ, vⱼ) exp NNᵢⱼ(x), x = log(u/s + c).
+
+    Whatever the weights, Σu is conserved and u stays positive: what leaves a species is in
+    proportion to it. The network has n(n − 1) outputs, one for each ordered pair of species.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scale: Float[Tensor, " n"],
+        speed: Float[Tensor, " n"],
+        floor: float = 1e-3,
+    ) -> None:
+        """Make a network one of fluxes; see `Balance`."""
+        super().__init__(network, scale, speed, floor)
+        start, end = (1 - torch.eye(len(scale))).nonzero().T
         self.start, self.end = nn.Buffer(start), nn.Buffer(end)
         self.rate = nn.Buffer(speed[start].minimum(speed[end]) / scale[start])
+
+    @staticmethod
+    def count(n: int) -> int:
+        """Of ordered pairs."""
+        return n * (n - 1)
 
     def gain_and_loss(
         self, u: Float[Tensor, "*batch n"]
     ) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n"]]:
         """What comes to each species from all others, and what leaves it for them."""
-        rates = self.rate * self.network(_logarithms(u, self.scale, self.floor)).exp()
-        flux, none = u[..., self.start] * rates, torch.zeros_like(u)
+        flux, none = u[..., self.start] * (self.rate * self.rates(u)), torch.zeros_like(u)
         return none.index_add(-1, self.end, flux), none.index_add(-1, self.start, flux)
 
-    def forward(self, t: Tensor | None, u: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
-        """du/dt."""
-        del t
-        gain, loss = self.gain_and_loss(u)
-        return gain - loss
 
-
-class ProductionLoss(nn.Module):
+class ProductionLoss(Balance):
     """duᵢ/dt = vᵢ (exp NNᵢ(x) − (uᵢ/sᵢ) exp NNₙ₊ᵢ(x)), x = log(u/s + c).
 
-    Production and loss of each species; u stays positive, whatever the weights.
+    Production and loss of each species; u stays positive, whatever the weights. The network has 2n
+    outputs.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        scale: Float[Tensor, " n"],
-        speed: Float[Tensor, " n"],
-        floor: float = 1e-3,
-    ) -> None:
-        """Make a network one of production and loss.
-
-        Args:
-            network: from n logarithms to 2n.
-            scale: s, the size of u.
-            speed: v, the size of du/dt.
-            floor: c, the share of s below which values of u are no longer told apart.
-
-        Raises:
-            ValueError: a scale, a speed or the floor is not finite and positive, or the network
-                is of other numbers.
-        """
-        super().__init__()
-        _require_good(network, scale, speed, floor, 2 * len(scale))
-        self.network, self.floor = network, floor
-        self.scale, self.speed = nn.Buffer(scale), nn.Buffer(speed)
+    @staticmethod
+    def count(n: int) -> int:
+        """Of productions and losses."""
+        return 2 * n
 
     def gain_and_loss(
         self, u: Float[Tensor, "*batch n"]
     ) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n"]]:
         """Production and loss of each species."""
-        rates = self.network(_logarithms(u, self.scale, self.floor)).exp()
-        gain, loss = rates.chunk(2, -1)
+        gain, loss = self.rates(u).chunk(2, -1)
         return self.speed * gain, self.speed / self.scale * u * loss
-
-    def forward(self, t: Tensor | None, u: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
-        """du/dt."""
-        del t
-        gain, loss = self.gain_and_loss(u)
-        return gain - loss
-
-
-def _logarithms(u: Tensor, scale: Tensor, floor: float) -> Tensor:
-    """Rounding may put u below zero."""
-    return (u.clamp_min(0) / scale + floor).log()
-
-
-def _require_good(
-    network: nn.Module, scale: Tensor, speed: Tensor, floor: float, outputs: int
-) -> None:
-    require_positive("scale", scale)
-    require_positive("speed", speed)
-    require_shape("speed", speed, tuple(scale.shape))
-    require_positive("floor", floor)
-    _require_outputs(network, scale, outputs)
 
 
 def _require_outputs(network: nn.Module, u: Tensor, outputs: int) -> None:
