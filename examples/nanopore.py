@@ -19,14 +19,13 @@ import torch
 from idnn.nanopore import Measurements, committee, fit_membranes, ions, neutralised, untrained
 from idnn.nanopore.checkpoint import save_fit
 
-parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+parser = argparse.ArgumentParser(description=__doc__)
 ours = Path(__file__).parent / "nanopore" / "wang2023.csv"
 parser.add_argument("table", type=Path, nargs="?", default=ours)
 parser.add_argument("--by", help="ion that makes feeds neutral")
 parser.add_argument("--membrane", help="of the picture; the first if not given")
-parser.add_argument("--output", type=Path, default=Path())
+parser.add_argument("--output", type=Path, default=Path(), help="an existing folder")
 o = parser.parse_args()
-o.output.mkdir(parents=True, exist_ok=True)
 with o.table.open() as file:
     rows = list(csv.DictReader(file))
 with_pressure = "pressure_bar" in rows[0]
@@ -37,6 +36,8 @@ by = "Cl" if o.table == ours else o.by
 
 
 def column(name):
+    if name not in rows[0]:
+        raise ValueError(f"`{name}` must be a column; there are {', '.join(rows[0])}.")
     return torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)
 
 
@@ -58,8 +59,7 @@ try:
         pressure=column("pressure_bar") * 1e5 if with_pressure else None,
         flux=None if with_pressure else column("flux_L_per_m2_h") / 3.6e6,
     )  # fmt: skip
-    chosen = o.membrane or membranes[0]
-    case = [row["membrane"] for row in rows].index(chosen)
+    case = [row["membrane"] for row in rows].index(o.membrane or membranes[0])
 except ValueError as error:
     raise SystemExit(f"{o.table}: {error}") from error
 fit = committee(data, fit_membranes(data), untrained(0), members=16)
@@ -73,7 +73,7 @@ for i, name in enumerate(species.names):
     band(right, found.position, found.concentration[:, 12, :, i], i)
 for name, point in zip(measured, 100 * rejection[case], strict=True):
     left.plot(data.rows["driven"][case] * unit, point, "o", color=f"C{species.names.index(name)}")
-left.set(xlabel=label, ylabel="rejection (%)", title=f"{chosen}, first feed")
+left.set(xlabel=label, ylabel="rejection (%)", title=rows[case]["membrane"] + ", first feed")
 right.set(xlabel="x/Δx, from the feed", ylabel="in the pore (mol/m³)", yscale="log")
 left.legend()
 figure.savefig(o.output / "nanopore.png", dpi=150)

@@ -202,6 +202,9 @@ def study(data: Measurements, folds: list[Tensor]) -> dict[str, Any]:
                 "perceptron": lambda s=seen, h=held, n=seed: perceptron(s, h, n, soft=False),
                 "perceptron, soft": lambda s=seen, h=held, n=seed: perceptron(s, h, n, soft=True),
                 "DSPM-DE": lambda p=plain, h=held: predicted(p, h),
+                "DSPM-DE, prior of the closure's fit": lambda s=seen, p=plain, h=held: predicted(
+                    fit_closure(s, p, None), h
+                ),
                 "closure, no pre-training, no noise": lambda s=seen, p=plain, c=first, h=held: (
                     predicted(fit_closure(s, p, c), h)
                 ),

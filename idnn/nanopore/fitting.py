@@ -114,7 +114,7 @@ def fit_membranes(data: Measurements, *, starts: int = 6, seed: int = 0) -> Fit:
     return Fit(data.ions, found.parameters["pores"], None, found.noise)
 
 
-def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure) -> Fit:
+def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure | None) -> Fit:
     """Membranes, and a closure that they share: the most probable, one member.
 
     Minimises Σρ(R − R_measured)/(sσ)² + Σu² + Σ(w − w₀)²/0.3², with s of the plain fit: what that
@@ -123,7 +123,8 @@ def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure) -> Fit:
     Args:
         data: to be met.
         start: of `fit_membranes` to the same data.
-        closure: w₀, `untrained` or trained on other data, without an axis of members.
+        closure: w₀, `untrained` or trained on other data, without an axis of members; with None
+            membranes alone are fitted, which differs from `fit_membranes` by the prior of u.
 
     Raises:
         ValueError: `start` is of other ions or of another number of membranes.
@@ -132,7 +133,12 @@ def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure) -> Fit:
 
 
 def committee(
-    data: Measurements, start: Fit, closure: LearnedClosure, *, members: int = 8, seed: int = 0
+    data: Measurements,
+    start: Fit,
+    closure: LearnedClosure | None,
+    *,
+    members: int = 8,
+    seed: int = 0,
 ) -> Fit:
     """`fit_closure` again for each member, to R + sσN(0, 1) and to priors moved likewise.
 
@@ -177,7 +183,7 @@ def committee(
 
 
 def _most_probable(
-    data: Measurements, start: Fit, closure: LearnedClosure
+    data: Measurements, start: Fit, closure: LearnedClosure | None
 ) -> tuple[Measurements, LeastSquaresFit]:
     """The data with all σ widened, and the fit to them."""
     if start.ions.names != data.ions.names:
@@ -186,16 +192,19 @@ def _most_probable(
             f"{', '.join(start.ions.names)}."
         )
     require_shape("start.pores", start.pores, (1, data.membranes, 4))
-    weights = {name: torch.zeros_like(w)[None] for name, w in closure._asdict().items()}
+    centre = {} if closure is None else closure._asdict()
+    weights = {name: torch.zeros_like(w)[None] for name, w in centre.items()}
     widened = replace(data, sigma=data.sigma * start.noise)
     parameters = {"pores": start.pores} | weights
     return widened, least_squares(parameters, [_block(widened, closure)], LEARNING)
 
 
-def _learned(start: Fit, closure: LearnedClosure, found: LeastSquaresFit) -> Fit:
+def _learned(start: Fit, closure: LearnedClosure | None, found: LeastSquaresFit) -> Fit:
     pores, *moved = found.parameters.values()
-    weights = (c + DEVIATION * w for c, w in zip(closure, moved, strict=True))
-    return Fit(start.ions, pores, LearnedClosure(*weights), start.noise.expand(len(pores)))
+    learned = None
+    if closure is not None:
+        learned = LearnedClosure(*(c + DEVIATION * w for c, w in zip(closure, moved, strict=True)))
+    return Fit(start.ions, pores, learned, start.noise.expand(len(pores)))
 
 
 def _block(data: Measurements, centre: LearnedClosure | None) -> Block:

@@ -97,6 +97,16 @@ def test_a_closure_learns_what_the_plain_model_cannot_say():
     assert misfit(learned, data) < 0.8 * before
 
 
+def test_without_a_closure_membranes_alone_are_fitted(plain):
+    data = measured()
+    alone = fit_closure(data, plain, None)
+    assert alone.closure is None
+    assert misfit(alone, data) < 0.3
+    many = committee(data, plain, None, members=4)
+    assert many.closure is None
+    assert float(many.pores.std(0).min()) > 0
+
+
 def test_a_committee_spreads_about_as_far_as_the_noise(plain):
     data = measured()
     many = committee(data, plain, untrained(0), members=6, seed=1)
