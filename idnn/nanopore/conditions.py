@@ -11,6 +11,7 @@ from torch import Tensor
 
 from idnn.checks import require_positive
 from idnn.nanopore.activity import Davies
+from idnn.nanopore.closures import Closure
 from idnn.nanopore.hindrance import Hindrance
 from idnn.nanopore.ions import Ions
 from idnn.nanopore.membrane import (
@@ -83,6 +84,7 @@ def conditions(
     flux: Tensor | float | None,
     water: Water,
     hindrance: Hindrance,
+    closure: Closure | None,
     mass_transfer: Tensor | None,
     suction: bool,
     activity: Davies | None,
@@ -94,11 +96,19 @@ def conditions(
     diffusion, convection = hindrance(ratio)
     resistance = membrane.thickness[..., None] / (diffusion * ions.diffusivity)
     partition = steric_partition(ratio) * born_partition(membrane, ions, water)
+    fixed = membrane.charge
+    if closure is not None:
+        by = closure(ions, feed, membrane, ratio)
+        resistance, convection = (
+            resistance * (-by.diffusion).exp(),
+            convection * by.convection.exp(),
+        )
+        partition, fixed = partition * by.partition.exp(), fixed * by.charge.exp()
     permeability = water_permeability(membrane, water)
     film = () if mass_transfer is None else (mass_transfer,)
     batch = torch.broadcast_shapes(
         *(x.shape[:-1] for x in (feed, resistance, partition, *film)),
-        *(x.shape for x in (driving, membrane.charge, permeability)),
+        *(x.shape for x in (driving, fixed, permeability)),
     )
 
     def rows(x: Tensor) -> Tensor:
@@ -115,7 +125,7 @@ def conditions(
         resistance=rows_of_ions(resistance),
         convection=rows_of_ions(convection),
         partition=rows_of_ions(partition),
-        fixed=rows(membrane.charge),
+        fixed=rows(fixed),
         permeability=rows(permeability),
         thermal_energy=water.thermal_energy,
         pressure=None if pressure is None else rows(driving),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from idnn.nanopore.activity import Davies
 from idnn.nanopore.balances import EXIT, OUTSIDE, PERMEATE
+from idnn.nanopore.closures import Closure
 from idnn.nanopore.collocation import Mesh
 from idnn.nanopore.conditions import Conditions, conditions
 from idnn.nanopore.hindrance import Hindrance, dechadilok_deen
@@ -87,6 +88,7 @@ def transport(
     flux: Float[Tensor, "*#batch"] | float | None = None,
     water: Water | None = None,
     hindrance: Hindrance = dechadilok_deen,
+    closure: Closure | None = None,
     mass_transfer: Float[Tensor, "*#batch ion"] | None = None,
     suction: bool = True,
     activity: Davies | None = None,
@@ -114,6 +116,7 @@ def transport(
         flux: J_v in m/s.
         water: the solvent; at 25 °C if None.
         hindrance: K_d and K_c of the ratio of radii.
+        closure: factors of K_d, K_c, Φ exp(−ΔW/kT) and X, such as a `LearnedClosure`; ones if None.
         mass_transfer: k in m/s, as of `spiral_wound`; without it there is no film.
         suction: correct k for flow through the wall, without which J_v must stay below about k.
         activity: of the ions, everywhere; ideal if None. Far above 0.5 mol/kg Davies' equation may
@@ -134,6 +137,7 @@ def transport(
         flux=flux,
         water=Water() if water is None else water,
         hindrance=hindrance,
+        closure=closure,
         mass_transfer=mass_transfer,
         suction=suction,
         activity=activity,

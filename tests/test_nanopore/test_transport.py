@@ -238,7 +238,7 @@ def test_continuation_finds_what_newtons_method_alone_does_not():
     species, feed, pore = hard()
     given, _ = conditions(
         species, feed, pore, pressure=0.5e5, flux=None, water=WATER, hindrance=dechadilok_deen,
-        mass_transfer=None, suction=True, activity=None,
+        closure=None, mass_transfer=None, suction=True, activity=None,
     )  # fmt: skip
     mesh = radau(5, 1)
     assert not newton(given, started(given, mesh), mesh)[1].any()
