@@ -133,7 +133,7 @@ def test_a_linear_decay_is_learned_through_the_solver():
     def loss(model, data):
         return (solve(model, start[0], times, control=control).y - data).square().mean()
 
-    found = fit(f, loss, exact[0], LBFGS(iterations=50))
+    found = fit(f, loss, exact[0], LBFGS(iterations=20))
     assert found.losses[-1] < 1e-4
     with torch.no_grad():
         y = solve(f, start[1], times, control=control).y
