@@ -9,7 +9,7 @@ from idnn.nanopore.hindrance import bowen_mohammad_hilal, dechadilok_deen, geral
 from idnn.nanopore.ions import Ions, ions
 from idnn.nanopore.measurements import Measurements
 from idnn.nanopore.membrane import Membrane, Water, layered_permittivity, pore_viscosity
-from idnn.nanopore.solutions import neutralised, permeate_of
+from idnn.nanopore.solutions import neutralised
 from idnn.nanopore.transport import NotConverged, Transport, transport
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "ions",
     "layered_permittivity",
     "neutralised",
-    "permeate_of",
     "pore_viscosity",
     "spiral_wound",
     "transport",

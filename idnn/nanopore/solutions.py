@@ -43,22 +43,3 @@ def require_neutral(name: str, concentration: Tensor, ions: Ions) -> None:
             f"not; in the first, at flat index {i}, a part {float(relative[i]):.3g} of all charges "
             "is in excess. Set one ion by `neutralised`."
         )
-
-
-def permeate_of(
-    feed: Float[Tensor, "*#batch ion"], rejection: Float[Tensor, "*#batch ion"]
-) -> Float[Tensor, "*batch ion"]:
-    """c_p = (1 − R)c, of rejections R as measured, as parts of one and not in percent.
-
-    Raises:
-        ValueError: a rejection is above one, or not finite.
-    """
-    bad = ~(rejection.detach() <= 1) | rejection.detach().isinf()
-    if bad.any():
-        i = int(bad.flatten().nonzero()[0])
-        raise ValueError(
-            f"`rejection` must be finite and at most 1, where nothing passes: {int(bad.sum())} of "
-            f"{bad.numel()} entries are not; the first, at flat index {i}, is "
-            f"{float(rejection.flatten()[i]):.6g}. Divide percentages by 100."
-        )
-    return (1 - rejection) * feed

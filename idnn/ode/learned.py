@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -90,7 +91,7 @@ class ScaledNetwork(nn.Module):
         return self.speed * self.network(u)
 
 
-class Balance(nn.Module):
+class Balance(nn.Module, ABC):
     """du/dt = gain − loss, both of rates exp NN(x), x = log(u/s + c)."""
 
     def __init__(
@@ -122,15 +123,15 @@ class Balance(nn.Module):
         self.scale, self.speed = nn.Buffer(scale), nn.Buffer(speed)
 
     @staticmethod
+    @abstractmethod
     def count(n: int) -> int:
         """Of rates, of n species."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gain_and_loss(
         self, u: Float[Tensor, "*batch n"]
     ) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n"]]:
         """Of every species."""
-        raise NotImplementedError
 
     def rates(self, u: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch rate"]:
         """exp NN(x); rounding may have put u below zero."""

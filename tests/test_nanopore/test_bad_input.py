@@ -12,7 +12,6 @@ from idnn.nanopore import (
     Water,
     ions,
     neutralised,
-    permeate_of,
     spiral_wound,
     transport,
     two_nodes,
@@ -117,14 +116,6 @@ def test_only_an_ion_of_the_right_charge_can_neutralise():
         neutralised(tensor(3.0, 0.0, 1.0), three, "K")
     with pytest.raises(ValueError, match=r"`by` must be one of Na, Cl; it is 'K'"):
         neutralised(tensor(3.0, 1.0), nacl, "K")
-
-
-def test_rejections_above_all_are_refused():
-    assert permeate_of(tensor(10.0, 4.0), tensor(0.9, -0.5)).tolist() == pytest.approx([1, 6])
-    with pytest.raises(ValueError, match=r"at most 1, .* flat index 1, is 95. Divide percentages"):
-        permeate_of(tensor(10.0, 4.0), tensor(0.9, 95.0))
-    with pytest.raises(ValueError, match="is nan"):
-        permeate_of(tensor(10.0), tensor(float("nan")))
 
 
 def test_an_unsolved_case_is_told_with_its_number_and_what_to_look_for():
