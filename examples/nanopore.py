@@ -2,9 +2,9 @@
 
     python examples/nanopore.py [TABLE.csv] [--by Cl] [--membrane NAME] [--output DIRECTORY]
 
-Columns of the table: membrane, feed_X_mg_per_L of every ion X, flux_L_per_m2_h or pressure_bar, and
-R_X_percent of ions whose rejections were measured. `--by` names the ion whose concentration makes
-feeds neutral; without it feeds must be. Errors are taken as 1 point and 5 % of what passes.
+Columns: membrane, feed_X_mg_per_L of every ion X, flux_L_per_m2_h or pressure_bar, R_X_percent of
+ions that were measured. `--by` names the ion whose concentration makes feeds neutral; without it
+they must be. Errors are taken as 1 point and 5 % of what passes.
 """
 
 # ruff: noqa: ANN001, ANN201, D103
@@ -26,8 +26,9 @@ parser.add_argument("--by", help="ion that makes feeds neutral")
 parser.add_argument("--membrane", help="of the picture; the first if not given")
 parser.add_argument("--output", type=Path, default=Path(), help="an existing folder")
 o = parser.parse_args()
-with o.table.open() as file:
-    rows = list(csv.DictReader(file))
+rows = list(csv.DictReader(o.table.read_text().splitlines())) if o.table.is_file() else []
+if not rows:
+    parser.error(f"{o.table} must be a table with a line of names and one of a case or more")
 with_pressure = "pressure_bar" in rows[0]
 names = [c[5:-9] for c in rows[0] if c.startswith("feed_") and c.endswith("_mg_per_L")]
 measured = tuple(c[2:-8] for c in rows[0] if c.startswith("R_") and c.endswith("_percent"))
