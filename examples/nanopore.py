@@ -29,11 +29,10 @@ o = parser.parse_args()
 rows = list(csv.DictReader(o.table.read_text().splitlines())) if o.table.is_file() else []
 if not rows:
     parser.error(f"{o.table} must be a table with a line of names and one of a case or more")
-with_pressure = "pressure_bar" in rows[0]
 names = [c[5:-9] for c in rows[0] if c.startswith("feed_") and c.endswith("_mg_per_L")]
 measured = tuple(c[2:-8] for c in rows[0] if c.startswith("R_") and c.endswith("_percent"))
 membranes = list(dict.fromkeys(row["membrane"] for row in rows))
-by = "Cl" if o.table == ours else o.by
+with_pressure, by = "pressure_bar" in rows[0], "Cl" if o.table == ours else o.by
 
 
 def column(name):
@@ -77,5 +76,5 @@ for name, point in zip(measured, 100 * rejection[case], strict=True):
 left.set(xlabel=label, ylabel="rejection (%)", title=rows[case]["membrane"] + ", first feed")
 right.set(xlabel="x/Δx, from the feed", ylabel="in the pore (mol/m³)", yscale="log")
 left.legend()
-figure.savefig(o.output / "nanopore.png", dpi=150)
-print(f"{o.output / 'nanopore.png'} and .safetensors; σ widened {float(fit.noise[0]):.2f} times")
+figure.savefig(picture := o.output / "nanopore.png", dpi=150)
+print(f"{picture} and .safetensors; σ widened {float(fit.noise[0]):.2f} times")
