@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -27,6 +28,9 @@ LEARNING = LevenbergMarquardt(iterations=30, tolerance=1e-3, precision=1.0, evid
 
 MESH = radau(10, 1)
 """While fitting; predictions are on as many points as they need."""
+
+REDRAWN = 20
+"""How often a start is drawn again at most."""
 
 DEVIATION = 0.3
 """Standard deviation of weights' prior: corrections are within a factor of about two."""
@@ -93,25 +97,42 @@ def fit_membranes(data: Measurements, *, starts: int = 6, seed: int = 0) -> Fit:
 
     Args:
         data: to be met.
-        starts: drawn from the prior.
+        starts: drawn from the prior, again where they cannot be solved.
         seed: of the starts.
 
     Raises:
         ValueError: fewer than one start.
-        NotTrained: a start cannot be solved.
+        NotTrained: a start of some membrane cannot be solved, however often it is drawn.
     """
     if starts < 1:
         raise ValueError(f"`starts` must be at least 1; it is {starts}.")
     generator = torch.Generator().manual_seed(seed)
-    pores = torch.randn(starts, data.membranes, 4, dtype=torch.float64, generator=generator)
     block = _block(data, None)
+
+    def squares(pores: Tensor) -> Tensor:
+        by_case = block.residual({"pores": pores}, block.rows).square().sum(2)
+        return by_case.new_zeros(pores.shape[:2]).index_add(1, data.membrane, by_case)
+
+    pores = _solvable((starts, data.membranes, 4), squares, generator)
     first = least_squares({"pores": pores}, [block], ROUGH).parameters
-    squares = block.residual(first, block.rows).square().sum(2)
-    by_membrane = squares.new_zeros(starts, data.membranes).index_add(1, data.membrane, squares)
-    objective = by_membrane + first["pores"].square().sum(2)
+    objective = squares(first["pores"]) + first["pores"].square().sum(2)
     best = first["pores"][objective.argmin(0), torch.arange(data.membranes)]
     found = least_squares({"pores": best[None]}, [block], FINE)
     return Fit(data.ions, found.parameters["pores"], None, found.noise)
+
+
+def _solvable(
+    shape: tuple[int, int, int], squares: Callable[[Tensor], Tensor], generator: torch.Generator
+) -> Tensor:
+    """Starts from the prior, drawn again where they cannot be solved, `REDRAWN` times at most."""
+    pores = torch.randn(shape, dtype=torch.float64, generator=generator)
+    for _ in range(REDRAWN):
+        solved = squares(pores).isfinite()
+        if solved.all():
+            break
+        drawn = torch.randn(shape, dtype=torch.float64, generator=generator)
+        pores = torch.where(solved[..., None], pores, drawn)
+    return pores
 
 
 def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure | None) -> Fit:

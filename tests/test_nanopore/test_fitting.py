@@ -16,7 +16,7 @@ from idnn.nanopore import (
     transport,
     untrained,
 )
-from idnn.nanopore.fitting import LEARNING, _block, membrane_of
+from idnn.nanopore.fitting import LEARNING, MESH, _block, membrane_of
 
 SPECIES = ions(("Li", "Mg", "Cl"))
 PORES = tensor(0.2, 0.3, -0.6, -0.2, -0.3, 0.5, -0.4, 0.3).view(2, 4)
@@ -61,6 +61,17 @@ def test_membranes_are_recovered_from_their_rejections(plain):
     )
     unseen = measured(cases=16)
     assert misfit(plain, unseen.at(torch.arange(8, 16))) < 0.5
+
+
+def test_starts_that_cannot_be_solved_are_drawn_again():
+    feed, flux = tensor(12.347, 6.17e-4, 12.348234), tensor(1.4e-5)
+    generator = torch.Generator().manual_seed(4)
+    second = membrane_of(torch.randn(6, 4, dtype=D, generator=generator)[1], SPECIES)
+    unsolved = transport(SPECIES, feed, second, flux=flux[0], mesh=MESH, strict=False)
+    assert not unsolved.converged
+    data = measured().at(torch.zeros(1, dtype=torch.long))
+    data = replace(data, feed=feed[None], flux=flux, rejection=tensor(0.4, 0.9)[None])
+    assert fit_membranes(data, starts=6, seed=4).pores.isfinite().all()
 
 
 def test_the_jacobian_is_that_of_finite_differences():
