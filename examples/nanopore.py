@@ -3,8 +3,7 @@
     python examples/nanopore.py [TABLE.csv] [--by Cl] [--membrane NAME] [--output DIRECTORY]
 
 Columns: membrane, feed_X_mg_per_L of every ion X, flux_L_per_m2_h or pressure_bar, R_X_percent of
-ions that were measured. `--by` names the ion whose concentration makes feeds neutral; without it
-they must be. Errors are taken as 1 point and 5 % of what passes.
+ions that were measured. `--by` names the ion that makes feeds neutral; without it they must be.
 """
 
 # ruff: noqa: ANN001, ANN201, D103
@@ -16,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from idnn.nanopore import Measurements, committee, fit_membranes, ions, neutralised, untrained
+from idnn import nanopore
 from idnn.nanopore.checkpoint import save_fit
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -48,21 +47,22 @@ def band(axes, x, y, i, label=None):
 
 
 try:
-    species = ions([*names, by] if by and by not in names else names)
+    species = nanopore.ions([*names, by] if by and by not in names else names)
     feed = torch.stack([column(f"feed_{n}_mg_per_L") for n in names], 1) / 1e3
     feed = torch.nn.functional.pad(feed, (0, len(species.names) - len(names))) / species.molar_mass
     rejection = torch.stack([column(f"R_{n}_percent") for n in measured], 1) / 100
     number = torch.tensor([membranes.index(row["membrane"]) for row in rows])
-    data = Measurements(
-        ions=species, feed=neutralised(feed, species, by) if by else feed, membrane=number,
-        measured=measured, rejection=rejection, sigma=(1e-4 + (0.05 * (1 - rejection)) ** 2).sqrt(),
+    data = nanopore.Measurements(
+        ions=species, feed=nanopore.neutralised(feed, species, by) if by else feed, membrane=number,
+        measured=measured, rejection=rejection, sigma=nanopore.usual_error(rejection),
         pressure=column("pressure_bar") * 1e5 if with_pressure else None,
         flux=None if with_pressure else column("flux_L_per_m2_h") / 3.6e6,
     )  # fmt: skip
     case = [row["membrane"] for row in rows].index(o.membrane or membranes[0])
 except ValueError as error:
     raise SystemExit(f"{o.table}: {error}") from error
-fit = committee(data, fit_membranes(data), untrained(0), members=16)
+plain, closure = nanopore.fit_membranes(data), nanopore.pretrained(species)
+fit = nanopore.committee(data, plain, closure, members=16)
 save_fit(fit, o.output / "nanopore.safetensors")
 across = torch.logspace(-0.6, 0.3, 25).double() * data.rows["driven"][case]
 found = fit.predict(data.feed[case][None], number[case].repeat(25), **{data.driving: across})

@@ -31,6 +31,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from command_line import parts_and_output
 from nanopore_baselines import averages, informed, perceptron
@@ -42,7 +43,6 @@ from nanopore_data import (
     by_membrane,
     measurements,
     simulated,
-    world,
 )
 from torch import Tensor
 
@@ -54,6 +54,7 @@ from idnn.nanopore import (
     committee,
     fit_closure,
     fit_membranes,
+    pretrained,
     untrained,
 )
 
@@ -61,16 +62,6 @@ SEEDS = range(5)
 MEMBERS = 4
 Predict = Callable[[Measurements], Tensor]
 """Rejections that are measured in what is held."""
-
-
-def pretrained(seed: int) -> LearnedClosure:
-    """A closure that met simulations, six cases of each of eight membranes."""
-    drawn, generator = world(seed, 8)
-    data = drawn.simulate(["mixture"] * 6, generator)
-    start = Fit(SPECIES, drawn.pores[None], None, torch.ones(1, dtype=drawn.pores.dtype))
-    found = fit_closure(data, start, untrained(seed)).closure
-    assert found is not None
-    return LearnedClosure(*(weight[0] for weight in found))
 
 
 def predicted(model: Fit, held: Measurements) -> Tensor:
@@ -110,7 +101,7 @@ def study(folds_of: Callable[[int], list[Fold]], *, compared: bool) -> dict[str,
     squares: dict[str, list[list[Tensor]]] = {}
     membranes: list[list[Tensor]] = [[] for _ in SEEDS]
     for seed in SEEDS:
-        closure = pretrained(seed)
+        closure = pretrained(SPECIES, seed=seed)
         for fold in folds_of(seed):
             models = baselines(fold.seen, seed) if compared else {}
             for name, predict in (models | variants(fold.seen, seed, closure)).items():
@@ -156,8 +147,8 @@ PARTS = {
     "composition": partial(study, lambda _: by_composition(), compared=True),
     "membrane": partial(study, lambda _: by_membrane(), compared=True),
     "seawater": partial(study, lambda _: by_ion(), compared=False),
-    "mixtures": partial(study, partial(simulated, seen=["mixture"] * 12), compared=False),
-    "salts": partial(study, partial(simulated, seen=["Li", "Mg"] * 6), compared=False),
+    "mixtures": partial(study, partial(simulated, salts=False), compared=False),
+    "salts": partial(study, partial(simulated, salts=True), compared=False),
 }
 
 
@@ -187,11 +178,39 @@ def table(report: dict[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Bars of every variant, a panel for each part."""
+    kept = [part for part in PARTS if part in report]
+    names = list(dict.fromkeys(n for part in kept for n in report[part]["variants"]))
+    figure, panels = plt.subplots(
+        1,
+        len(kept),
+        figsize=(2.5 + 2 * len(kept), 4),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, part in zip(panels[0], kept, strict=True):
+        rows = report[part]["variants"]
+        place = [names.index(name) for name in rows]
+        colours = ["C0" if name.startswith("closure") else "0.6" for name in rows]
+        width = [row["rmse"] for row in rows.values()]
+        axes.barh(place, width, color=colours, xerr=[row["deviation"] for row in rows.values()])
+        axes.axvline(rows["DSPM-DE"]["rmse"], color="k", lw=0.8, ls=":")
+        axes.set(title=part, xlabel="RMSE (points)")
+    panels[0, 0].set_yticks(range(len(names)), names)
+    panels[0, 0].invert_yaxis()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
 def main() -> None:
-    """Run the parts; print the errors."""
+    """Run the parts; draw and print the errors."""
     chosen, output = parts_and_output(__doc__, PARTS)
     torch.set_num_threads(1)
-    print(json.dumps(table(learning(chosen, output))))
+    report = learning(chosen, output)
+    plot(report, output / "nanopore_learning.png")
+    print(json.dumps(table(report)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from idnn.nanopore.hindrance import bowen_mohammad_hilal, dechadilok_deen, geral
 from idnn.nanopore.ions import Ions, ions
 from idnn.nanopore.measurements import Measurements
 from idnn.nanopore.membrane import Membrane, Water, layered_permittivity, pore_viscosity
+from idnn.nanopore.simulation import SimulatedMembranes, mixtures, pretrained, usual_error
 from idnn.nanopore.solutions import neutralised
 from idnn.nanopore.transport import NotConverged, Transport, transport
 
@@ -22,6 +23,7 @@ __all__ = [
     "Measurements",
     "Membrane",
     "NotConverged",
+    "SimulatedMembranes",
     "Transport",
     "Water",
     "bowen_mohammad_hilal",
@@ -33,10 +35,13 @@ __all__ = [
     "geraldes_alves",
     "ions",
     "layered_permittivity",
+    "mixtures",
     "neutralised",
     "pore_viscosity",
+    "pretrained",
     "spiral_wound",
     "transport",
     "two_nodes",
     "untrained",
+    "usual_error",
 ]

@@ -153,6 +153,24 @@ def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure | None) 
     return _learned(start, closure, _most_probable(data, start, closure)[1])
 
 
+def closure_of_known(
+    data: Measurements, pores: Float[Tensor, "membrane pore"], closure: LearnedClosure
+) -> LearnedClosure:
+    """The closure alone, of membranes whose numbers u are known, as those of simulations are.
+
+    Minimises Σρ(R − R_measured)/σ² + Σ(w − w₀)²/0.3².
+
+    Args:
+        data: to be met.
+        pores: u of `membrane_of`.
+        closure: w₀, without an axis of members.
+    """
+    require_shape("pores", pores, (data.membranes, 4))
+    weights = {name: torch.zeros_like(w)[None] for name, w in closure._asdict().items()}
+    found = least_squares(weights, [_block(data, closure, pores)], LEARNING).parameters
+    return LearnedClosure(*(w + DEVIATION * found[n][0] for n, w in closure._asdict().items()))
+
+
 def committee(
     data: Measurements,
     start: Fit,
@@ -228,11 +246,11 @@ def _learned(start: Fit, closure: LearnedClosure | None, found: LeastSquaresFit)
     return Fit(start.ions, pores, learned, start.noise.expand(len(pores)))
 
 
-def _block(data: Measurements, centre: LearnedClosure | None) -> Block:
+def _block(data: Measurements, centre: LearnedClosure | None, known: Tensor | None = None) -> Block:
     """Residuals (R − R_measured)/σ; weights are differences from `centre`, in units of 0.3.
 
-    Every case is given a copy of its own of all parameters: one backward pass an ion then gives all
-    derivatives.
+    Membranes are parameters unless `known`. Every case is given a copy of its own of all
+    parameters: one backward pass an ion then gives all derivatives.
     """
     measured = [data.ions.names.index(name) for name in data.measured]
 
@@ -243,17 +261,19 @@ def _block(data: Measurements, centre: LearnedClosure | None) -> Block:
             for name, value in parameters.items()
             if name != "pores"
         }
+        if known is not None:
+            return weights
         return {"pores": parameters["pores"][:, rows["membrane"]]} | weights
 
     def residual_of(own: dict[str, Tensor], rows: Rows) -> Tensor:
-        closure = None
+        closure, pores = None, own["pores"] if known is None else known[rows["membrane"]]
         if centre is not None:
             weights = (c + DEVIATION * own[n] for n, c in centre._asdict().items())
             closure = LearnedClosure(*weights)
         found = transport(
             data.ions,
             rows["feed"],
-            membrane_of(own["pores"], data.ions),
+            membrane_of(pores, data.ions),
             closure=closure,
             mesh=MESH,
             strict=False,
