@@ -2,9 +2,8 @@
 
     python examples/ni_al/gamma_prime.py [--cells 128] [--dimensions 3] [--width 4] [--hours 10]
 
-The network of `demo.py` at 1000 K, a third of γ′, plane strain in two dimensions. Interfaces take
-four cells and keep their energy at any width: wider ones reach larger particles in as many cells.
-Kept and drawn (gamma_prime.png) under runs/gamma_prime; the same command goes on.
+The network of `demo.py` at 1000 K, a third of γ′, plane strain in two dimensions. Interfaces of any
+width take four cells. Kept and drawn under runs/gamma_prime; the same command goes on.
 """
 
 import argparse
@@ -48,6 +47,7 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=3, choices=(2, 3))
     parser.add_argument("--width", type=float, default=4.0, help="of interfaces, in nm")
     parser.add_argument("--hours", type=float, default=10.0)
+    parser.add_argument("--tolerance", type=float, default=2e-3, help="of a step, in every cell")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-misfit", action="store_true", help="without elasticity")
     o = parser.parse_args()
@@ -56,16 +56,16 @@ def main() -> None:
     keep_freed_memory()
     ni_al = alloy((o.cells,) * o.dimensions, 1e-9 * o.width, o.device, misfit=not o.no_misfit)
     grid, seen = ni_al.model.grid, L12Variants(threshold=ni_al.order / 2)
-    count = (0.05, 0.03)[o.dimensions - 2] * (o.cells / 10) ** o.dimensions
-    count, random = max(1, round(count)), torch.Generator().manual_seed(1)
-    balls = scattered_precipitates(ni_al, 2.5e-9 * o.width, count, random)
+    count = max(1, round((0.05, 0.03)[o.dimensions - 2] * (o.cells / 10) ** o.dimensions))
+    balls = scattered_precipitates(ni_al, 2.5e-9 * o.width, count, torch.Generator().manual_seed(1))
     u0 = precipitated(ni_al, balls, composition=ni_al.mean_composition(FRACTION))
     runs = Path("runs/gamma_prime" + "_unstrained" * o.no_misfit)
     directory = runs / f"{o.cells}_{o.dimensions}d_{o.width:g}nm"
     times = [*[t for t in np.logspace(0, 6, 61) if t < 3600 * o.hours], 3600 * o.hours]
     with exclusive(directory), torch.no_grad():
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
-        solution = solve(ni_al.model, u0, times, control=CONTROL, recorder=recorder)
+        control = replace(CONTROL, tolerance=o.tolerance)
+        solution = solve(ni_al.model, u0, times, control=control, recorder=recorder)
     u, figure = solution.u.cpu(), directory / "gamma_prime.png"
     title, phases = f"{KELVIN:g} K, {solution.time / 3600:.3g} h", seen(u).numpy()
     if o.dimensions == 3:
