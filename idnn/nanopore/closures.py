@@ -11,8 +11,9 @@ from torch import Tensor
 from idnn.nanopore.ions import Ions
 from idnn.nanopore.membrane import Membrane
 
-FEATURES, FIXED = 8, 6
-"""What a correction of an ion depends on, and how much of it no concentration changes."""
+OF_ION, LOCAL, OF_PORE = 3, 2, 3
+FEATURES = OF_ION + LOCAL + OF_PORE
+"""What a correction of an ion depends on: the ion, concentrations and the pore."""
 
 LIMIT = 2.0
 """Of a logarithm: no factor is beyond e^±2."""
@@ -54,7 +55,10 @@ class LocalClosure(Protocol):
     def known(
         self, ions: Ions, membrane: Membrane, ratio: Float[Tensor, "*#batch ion"]
     ) -> Float[Tensor, "*#known number"]:
-        """All numbers that they depend on beside concentrations: parameters, λ, the membrane."""
+        """All numbers that they depend on beside concentrations: parameters, λ, the membrane.
+
+        Derivatives are by these.
+        """
         ...
 
     def corrected(
@@ -112,7 +116,8 @@ class LearnedClosure(NamedTuple):
         ratio: Float[Tensor, "*#batch ion"],
     ) -> Corrections:
         """Of every ion, and of the charge."""
-        return _network(*self, *features(ions, feed, fixed_features(ions, membrane, ratio)))
+        f, share = features(ions, feed, membrane, ratio)
+        return _corrections(f @ self.first + self.bias[..., None, :], self.last, share)
 
 
 class LearnedLocalClosure(NamedTuple):
@@ -134,9 +139,11 @@ class LearnedLocalClosure(NamedTuple):
     def known(
         self, ions: Ions, membrane: Membrane, ratio: Float[Tensor, "*#batch ion"]
     ) -> Float[Tensor, "*#known number"]:
-        """Features that do not change along the pore, and the weights."""
-        fixed = fixed_features(ions, membrane, ratio).flatten(-2)
-        parts = (fixed, self.first.flatten(-2), self.bias, self.last.flatten(-2))
+        """Hidden units without what changes along the pore, and the weights of that and C."""
+        before, local, after = self.first.split((OF_ION, LOCAL, OF_PORE), -2)
+        of_ion, of_pore = fixed_features(ions, membrane, ratio).split((OF_ION, OF_PORE), -1)
+        hidden = of_ion @ before + of_pore @ after + self.bias[..., None, :]
+        parts = [x.flatten(-2) for x in (hidden, local, self.last)]
         batch = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
         return torch.cat([part.expand(*batch, -1) for part in parts], -1)
 
@@ -147,12 +154,13 @@ class LearnedLocalClosure(NamedTuple):
         known: Float[Tensor, "*#known number"],
     ) -> Corrections:
         """Of every ion, and of the charge."""
-        count, hidden = len(ions.names), self.bias.shape[-1]
-        sizes = (count * FIXED, FEATURES * hidden, hidden, hidden * len(Corrections._fields))
-        fixed, first, bias, last = known.split(sizes, -1)
-        found = features(ions, concentration, fixed.unflatten(-1, (count, FIXED)))
-        first, last = first.unflatten(-1, (FEATURES, hidden)), last.unflatten(-1, (hidden, -1))
-        return _network(first, bias, last, *found)
+        count, units = len(ions.names), self.bias.shape[-1]
+        sizes = (count * units, units, units, units * len(Corrections._fields))
+        hidden, by_strength, by_share, last = known.split(sizes, -1)
+        strength, share = local_features(ions, concentration)
+        along = share[..., None] * by_share[..., None, :] + (strength * by_strength)[..., None, :]
+        hidden = hidden.unflatten(-1, (count, units)) + along
+        return _corrections(hidden, last.unflatten(-1, (units, -1)), share)
 
 
 Learned = LearnedClosure | LearnedLocalClosure
@@ -173,19 +181,39 @@ def untrained(seed: int, *, hidden: int = 8) -> LearnedClosure:
     return LearnedClosure(drawn[:-1] / FEATURES**0.5, drawn[-1], last)
 
 
-def _network(
-    first: Tensor, bias: Tensor, last: Tensor, f: Tensor, share: Tensor
-) -> Corrections:
-    hidden = (f @ first + bias[..., None, :]).tanh()
-    out = LIMIT * (hidden @ last / LIMIT).tanh()
+def _corrections(hidden: Tensor, last: Tensor, share: Tensor) -> Corrections:
+    """From hidden units before their tanh."""
+    out = LIMIT * (hidden.tanh() @ last / LIMIT).tanh()
     diffusion, convection, partition, charge = out.unbind(-1)
     return Corrections(diffusion, convection, partition, (share * charge).sum(-1))
 
 
+def features(
+    ions: Ions, feed: Tensor, membrane: Membrane, ratio: Tensor
+) -> tuple[Float[Tensor, "*batch ion feature"], Float[Tensor, "*#batch ion"]]:
+    """Features of every ion, and its share of all charges of the feed."""
+    strength, share = local_features(ions, feed)
+    of_ion, of_pore = fixed_features(ions, membrane, ratio).split((OF_ION, OF_PORE), -1)
+    local = torch.stack([strength.expand_as(share), share], -1)
+    parts = (of_ion, local, of_pore)
+    batch = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([part.expand(*batch, -1) for part in parts], -1), share
+
+
+def local_features(
+    ions: Ions, concentration: Float[Tensor, "*#batch ion"]
+) -> tuple[Float[Tensor, "*#batch 1"], Float[Tensor, "*#batch ion"]]:
+    """Those of concentrations: ½ ln(I/100 mol/m³), and every ion's share of Σ|z|c."""
+    charges = concentration * ions.charge.abs()
+    share = charges / charges.sum(-1, keepdim=True)
+    strength = 0.5 * (concentration * ions.charge**2).sum(-1, keepdim=True)
+    return (strength / 100).log() / 2, share
+
+
 def fixed_features(
-    ions: Ions, membrane: Membrane, ratio: Tensor
+    ions: Ions, membrane: Membrane, ratio: Float[Tensor, "*#batch ion"]
 ) -> Float[Tensor, "*batch ion feature"]:
-    """Of every ion, those that no concentration changes."""
+    """Those that no concentration changes: first of the ion, then of the pore."""
     each = torch.broadcast_tensors(
         4 * (ratio - 0.5),
         ions.charge,
@@ -195,18 +223,3 @@ def fixed_features(
         2 * (membrane.permittivity[..., None] / 45).log(),
     )
     return torch.stack(each, -1)
-
-
-def features(
-    ions: Ions,
-    concentration: Float[Tensor, "*#batch ion"],
-    fixed: Float[Tensor, "*#fixed ion feature"],
-) -> tuple[Float[Tensor, "*both ion more"], Float[Tensor, "*#batch ion"]]:
-    """Features of every ion, and its share of all charges."""
-    charges = concentration * ions.charge.abs()
-    share = charges / charges.sum(-1, keepdim=True)
-    strength = 0.5 * (concentration * ions.charge**2).sum(-1, keepdim=True)
-    local = torch.stack([((strength / 100).log() / 2).expand_as(share), share], -1)
-    batch = torch.broadcast_shapes(local.shape[:-1], fixed.shape[:-1])
-    of_ion, of_pore = fixed.expand(*batch, -1).tensor_split(2, -1)
-    return torch.cat([of_ion, local.expand(*batch, -1), of_pore], -1), share

@@ -130,9 +130,9 @@ def _with_slope(
     of: _Slope | Shooting, c: Tensor, known: Tensor, at_feed: Tensor, part: Tensor
 ) -> tuple[Float[Tensor, "*batch correction"], Float[Tensor, "*batch ion"]]:
     """Corrections beyond those at the feed, and the derivatives of that of X by c."""
-    again = torch.is_grad_enabled()
+    again = torch.is_grad_enabled() and (c.requires_grad or known.requires_grad)
     with torch.enable_grad():
-        x = c if c.requires_grad else c.requires_grad_()
+        x = c if c.requires_grad else c.detach().requires_grad_()
         by = part * (_packed(of.closure.corrected(of.ions, x, known), x) - at_feed)
         slope = None
         if by.requires_grad:
@@ -294,9 +294,7 @@ def corrected(
     y = unknowns - corrections(jacobian, ends(case, unknowns, growth)[0])
     along = path(case, leads(case, y)[0], tau)
     residual, found = ends(case, y, along[:, -1, :n])
-    c = y[:, None, :n].exp() * along[..., :n]
-    with torch.set_grad_enabled(c.requires_grad):
-        c = _neutral(case, c)
+    c = _neutral(case, y[:, None, :n].exp() * along[..., :n])
     return Profile(y, residual, found, c, along[..., n])
 
 
@@ -306,7 +304,7 @@ def _neutral(case: Shooting, c: Float[Tensor, "row time ion"]) -> Float[Tensor, 
     at_feed = _packed(case.closure.corrected(case.ions, feed, case.known), feed)[:, None]
     part, known = case.part[:, None, None], case.known[:, None]
     for _ in range(2):
-        by, by_c = _with_slope(case, 1.0 * c, known, at_feed, part)
+        by, by_c = _with_slope(case, c, known, at_feed, part)
         fixed = case.given.fixed[:, None] * by[..., -1].exp()
         capacity = ((z + fixed[..., None] * by_c) * z * c).sum(-1)
         c = c * (-z * ((c @ z + fixed) / capacity)[..., None]).exp()

@@ -249,7 +249,8 @@ def _not_converged(solved: Tensor) -> NotConverged:
         f"`transport`: {int((~solved).sum())} of {len(solved)} cases were not solved, the first at "
         f"flat index {case}. Look there for activities beyond the range of Davies' equation, above "
         "about 0.5 mol/kg, for fluxes above `mass_transfer` without `suction`, for ions nearly as "
-        "large as the pore, and for fluxes too high for the points of `mesh`; or take "
+        "large as the pore, for fluxes too high for the points of `mesh`, for local closures that "
+        "leave no or several solutions, and for too few steps in `control`; or take "
         "`strict=False`, which leaves those cases NaN.",
         case,
     )
