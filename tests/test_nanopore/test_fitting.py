@@ -1,13 +1,18 @@
 """Membranes and closures fitted to rejections: what is recovered, and what is refused."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
 from pores import D, tensor
+from torch import Tensor
 
 from idnn.nanopore import (
+    Corrections,
     Fit,
+    LearnedClosure,
+    LearnedLocalClosure,
     Measurements,
     committee,
     fit_closure,
@@ -63,8 +68,9 @@ def test_membranes_are_recovered_from_their_rejections(plain):
     assert misfit(plain, unseen.at(torch.arange(8, 16))) < 0.5
 
 
-def test_the_jacobian_is_that_of_finite_differences():
-    data, centre = measured(), untrained(0)
+@pytest.mark.parametrize("kind", [LearnedClosure, LearnedLocalClosure])
+def test_the_jacobian_is_that_of_finite_differences(kind):
+    data, centre = measured(), kind(*untrained(0))
     block = _block(data, centre)
     parameters = {"pores": torch.stack([PORES, PORES + 0.1])} | {
         name: 0.3 * torch.ones(2, *w.shape, dtype=D) for name, w in centre._asdict().items()
@@ -93,6 +99,30 @@ def test_a_closure_learns_what_the_plain_model_cannot_say():
     start = fit_membranes(data, starts=4)
     before = misfit(start, data)
     learned = fit_closure(data, start, untrained(0))
+    assert before > 2
+    assert misfit(learned, data) < 0.8 * before
+
+
+class PowerLaw(NamedTuple):
+    """X times (I/100 mol/m³)^power, I in the pore."""
+
+    power: Tensor
+
+    def known(self, ions, membrane, ratio):
+        return self.power[..., None]
+
+    def corrected(self, ions, concentration, known):
+        none = torch.zeros_like(concentration)
+        strength = 0.5 * (concentration * ions.charge**2).sum(-1)
+        return Corrections(none, none, none, known[..., 0] * (strength / 100).log())
+
+
+def test_a_local_closure_learns_what_happens_in_the_pore():
+    data = measured(PowerLaw(tensor(0.8)[0]), cases=16)
+    start = fit_membranes(data, starts=4)
+    before = misfit(start, data)
+    learned = fit_closure(data, start, LearnedLocalClosure(*untrained(0)))
+    assert isinstance(learned.closure, LearnedLocalClosure)
     assert before > 2
     assert misfit(learned, data) < 0.8 * before
 
