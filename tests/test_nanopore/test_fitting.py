@@ -117,6 +117,7 @@ class PowerLaw(NamedTuple):
         return Corrections(none, none, none, known[..., 0] * (strength / 100).log())
 
 
+@pytest.mark.slow
 def test_a_local_closure_learns_what_happens_in_the_pore():
     data = measured(PowerLaw(tensor(0.8)[0]), cases=16)
     start = fit_membranes(data, starts=4)

@@ -39,21 +39,24 @@ UNCORRECTED = LearnedLocalClosure(*untrained(0))
 
 
 class PowerLaws(NamedTuple):
-    """K_d, K_c and P times constants, and X times (I/100 mol/m³)^power, I local (Freundlich)."""
+    """K_d, K_c, P and X times constants and powers of I/100 mol/m³, I local (Freundlich)."""
 
     power: Tensor
-    constant: Tensor = tensor(0.0, 0.0, 0.0)
+    constant: Tensor = tensor(0.0, 0.0, 0.0, 0.0)
 
     def known(self, ions, membrane, ratio):
-        both = torch.broadcast_shapes(self.power.shape, self.constant.shape[:-1])
-        parts = (self.constant.expand(*both, 3), self.power.expand(both)[..., None])
-        return torch.cat(parts, -1)
+        batch = torch.broadcast_shapes(self.power.shape, self.constant.shape)
+        return torch.cat([self.power.expand(batch), self.constant.expand(batch)], -1)
 
     def corrected(self, ions, concentration, known):
+        strength = 0.5 * (concentration * ions.charge**2).sum(-1)[..., None]
+        all_four = known[..., :4] * (strength / 100).log() + known[..., 4:]
         one = torch.ones_like(concentration)
-        diffusion, convection, partition = (known[..., i : i + 1] * one for i in range(3))
-        strength = 0.5 * (concentration * ions.charge**2).sum(-1)
-        return Corrections(diffusion, convection, partition, known[..., 3] * (strength / 100).log())
+        return Corrections(*(all_four[..., i : i + 1] * one for i in range(3)), all_four[..., 3])
+
+
+def charge_law(power):
+    return PowerLaws(tensor(0.0, 0.0, 0.0, power))
 
 
 def drawn(scale, *members):
@@ -74,9 +77,7 @@ def same(one, other, rtol=1e-8):
 def test_without_flow_the_pore_is_in_donnan_equilibrium_with_the_charge_that_it_brings_about():
     """X = −50 (c₁ + c₂)/2/100 of a salt: c₁c₂ = P²c², c₁ − c₂ = 0.25(c₁ + c₂)."""
     pore, species = membrane(charge=-50.0), salt()
-    found = transport(
-        species, tensor(20.0, 20.0), pore, flux=1e-16, closure=PowerLaws(tensor(1.0)[0])
-    )
+    found = transport(species, tensor(20.0, 20.0), pore, flux=1e-16, closure=charge_law(1.0))
     partition = steric_partition(size_ratio(pore, species)) * born_partition(pore, species, WATER)
     excluded = 20 * float(partition[0]) * (0.75 / 1.25) ** 0.5
     profile = found.concentration
@@ -99,7 +100,7 @@ def test_films_activities_and_pressures_are_those_of_collocation():
 
 
 def test_constant_corrections_are_those_of_the_laws_that_they_are_named_for():
-    closure = PowerLaws(tensor(0.0)[0], tensor(0.3, -0.1, 0.2))
+    closure = PowerLaws(torch.zeros(4, dtype=D), tensor(0.3, -0.1, 0.2, 0.1))
 
     def hindrance(ratio):
         diffusion, convection = dechadilok_deen(ratio)
@@ -107,7 +108,7 @@ def test_constant_corrections_are_those_of_the_laws_that_they_are_named_for():
 
     def partition(ions, feed, membrane, ratio):
         zero = torch.zeros_like(ratio + feed)
-        return Corrections(zero, zero, zero + 0.2, zero[..., 0])
+        return Corrections(zero, zero, zero + 0.2, zero[..., 0] + 0.1)
 
     found = transport(SPECIES, FEED, membrane(), flux=FLUXES, closure=closure)
     same(
@@ -116,55 +117,61 @@ def test_constant_corrections_are_those_of_the_laws_that_they_are_named_for():
     )
 
 
-def by_scipy(species, feed, pore, flux, power):
-    """From the feed to the permeate, which hybrid Newton iterations make meet: c_p."""
-    z, peclet = species.charge.numpy(), flux * float(pore.thickness)
+def by_scipy(species, feed, pore, flux, law, guess):
+    """From the feed to the permeate, which hybrid Newton iterations make meet: c_p.
+
+    From a guess of ln c_p and the jump of ψ there."""
+    z, peclet, powers = species.charge.numpy(), flux * float(pore.thickness), law.power.numpy()
     ratio = size_ratio(pore, species)
     diffusion, convection = (x.numpy() for x in dechadilok_deen(ratio))
     partition = (steric_partition(ratio) * born_partition(pore, species, WATER)).numpy()
-    moving, count = (diffusion * species.diffusivity.numpy()), len(z)
+    moving, count = diffusion * species.diffusivity.numpy(), len(z)
 
-    def charge(c):
-        return float(pore.charge) * (c @ z**2 / 200) ** power
+    def factors(c):
+        return (c @ z**2 / 200) ** powers
 
     def inside(jump):
-        return partition * feed * np.exp(-z * jump)
+        """c = c⁰ s(c)^p where s is I/100: s(c) = s(c⁰)^(1/(1 − p))."""
+        c = partition * feed * np.exp(-z * jump)
+        return c * factors(c)[2] ** (1 / (1 - powers[2]))
+
+    def charge(c):
+        return float(pore.charge) * factors(c)[3]
 
     jump = brentq(lambda x: inside(x) @ z + charge(inside(x)), -8, 8, xtol=1e-14)
 
     def slope(_, state, permeate):
         c = state[:count]
-        by_c = charge(c) * power * z**2 / (c @ z**2)
+        by, mobile = factors(c), moving * factors(c)[0]
         matrix = np.zeros((count + 1, count + 1))
-        matrix[:count, :count], matrix[:count, count] = np.diag(moving), moving * z * c
-        matrix[count, :count] = z + by_c
-        return np.linalg.solve(matrix, np.append(peclet * (convection * c - permeate), 0))
+        matrix[:count, :count], matrix[:count, count] = np.diag(mobile), mobile * z * c
+        matrix[count, :count] = z + charge(c) * powers[3] * z**2 / (c @ z**2)
+        free = peclet * (convection * by[1] * c - permeate)
+        return np.linalg.solve(matrix, np.append(free, 0))
 
     def missed(unknowns):
         permeate = np.exp(unknowns[:count])
         start = np.append(inside(jump), 0)
         found = solve_ivp(slope, (0, 1), start, "Radau", args=(permeate,), rtol=1e-11, atol=1e-13)
-        wanted = partition * permeate * np.exp(-z * unknowns[count])
-        return np.append(np.log(wanted / found.y[:count, -1]), permeate @ z / (permeate @ abs(z)))
+        last = found.y[:count, -1]
+        wanted = partition * factors(last)[2] * permeate * np.exp(-z * unknowns[count])
+        return np.append(np.log(wanted / last), permeate @ z / (permeate @ abs(z)))
 
-    law = AtFeed(PowerLaws(tensor(power)[0]))
-    guess = transport(species, torch.from_numpy(feed), pore, flux=flux, closure=law)
-    last = float(guess.potential[-1] - guess.permeate_potential)
-    found = root(missed, np.append(guess.permeate.log().numpy(), last), tol=1e-11)
+    found = root(missed, guess, tol=1e-11)
     assert np.abs(found.fun).max() < 1e-9
     return np.exp(found.x[:count])
 
 
-def test_a_charge_that_follows_the_local_ionic_strength_is_that_of_another_solver():
-    power, flux = 0.5, 3e-6
-    species, feed, pore = LIMG, MIXED, membrane(charge=-60.0)
-    found = transport(species, feed, pore, flux=flux, closure=PowerLaws(tensor(power)[0]))
-    wanted = by_scipy(species, feed.numpy(), pore, flux, power)
+@pytest.mark.parametrize("powers", [(0.0, 0.0, 0.0, 0.5), (0.2, -0.1, 0.3, 0.4)])
+def test_laws_of_the_local_ionic_strength_are_solved_as_by_another_solver(powers):
+    pore, law = membrane(charge=-60.0), PowerLaws(tensor(*powers))
+    found = transport(LIMG, MIXED, pore, flux=3e-6, closure=law)
+    jump = found.potential[-1:] - found.permeate_potential
+    guess = torch.cat([(1.01 * found.permeate).log(), jump]).numpy()  # integration must not fail
+    wanted = by_scipy(LIMG, MIXED.numpy(), pore, 3e-6, law, guess)
     assert found.permeate.numpy() == pytest.approx(wanted, rel=1e-8)
-    constant = transport(
-        species, feed, pore, flux=flux, closure=AtFeed(PowerLaws(tensor(power)[0]))
-    )
-    assert not torch.allclose(found.permeate, constant.permeate, rtol=0.05)
+    constant = transport(LIMG, MIXED, pore, flux=3e-6, closure=AtFeed(law))
+    assert not torch.allclose(found.permeate, constant.permeate, rtol=0.02)
 
 
 def test_whatever_the_weights_profiles_are_neutral_with_the_charge_that_is_there():
@@ -220,7 +227,7 @@ def shooting(closure):
 
 
 def test_continuation_from_corrections_at_the_feed_comes_to_the_same_solution():
-    case, start = shooting(PowerLaws(tensor(0.8)[0]))
+    case, start = shooting(charge_law(0.8))
     direct, good = solved(case, start)
     followed, also = _continued(case, start)
     assert good.all()
@@ -229,14 +236,17 @@ def test_continuation_from_corrections_at_the_feed_comes_to_the_same_solution():
 
 
 def test_unsolved_cases_are_told_and_leave_others_alone():
-    closure = PowerLaws(tensor(0.5, torch.nan))
+    closure = PowerLaws(
+        tensor(0.0, 0.0, 0.0, 0.5),
+        torch.stack([torch.zeros(4, dtype=D), tensor(torch.nan).expand(4)]),
+    )
     with pytest.raises(NotConverged, match=r"1 of 2 cases .* flat index 1") as caught:
         transport(LIMG, MIXED, membrane(), flux=1e-5, closure=closure)
     assert caught.value.case == 1
     found = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=closure, strict=False)
     assert found.converged.tolist() == [True, False]
     assert found.permeate[1].isnan().all()
-    alone = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=PowerLaws(tensor(0.5)[0]))
+    alone = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=charge_law(0.5))
     assert torch.allclose(found.permeate[0], alone.permeate, rtol=1e-9)
 
 
@@ -249,5 +259,5 @@ def test_too_few_steps_are_told_with_the_remedy():
 
 def test_a_closure_says_by_its_methods_whether_it_is_local():
     assert isinstance(UNCORRECTED, LocalClosure)
-    assert isinstance(PowerLaws(tensor(0.5)), LocalClosure)
+    assert isinstance(charge_law(0.5), LocalClosure)
     assert not isinstance(untrained(0), LocalClosure)
