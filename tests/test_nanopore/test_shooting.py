@@ -52,7 +52,8 @@ class PowerLaws(NamedTuple):
         strength = 0.5 * (concentration * ions.charge**2).sum(-1)[..., None]
         all_four = known[..., :4] * (strength / 100).log() + known[..., 4:]
         one = torch.ones_like(concentration)
-        return Corrections(*(all_four[..., i : i + 1] * one for i in range(3)), all_four[..., 3])
+        diffusion, convection, partition = (all_four[..., i : i + 1] * one for i in range(3))
+        return Corrections(diffusion, convection, partition, all_four[..., 3])
 
 
 def charge_law(power):
