@@ -2,7 +2,14 @@
 
 from idnn.nanopore.activity import Davies, debye_hueckel
 from idnn.nanopore.channel import spiral_wound
-from idnn.nanopore.closures import Closure, Corrections, LearnedClosure, untrained
+from idnn.nanopore.closures import (
+    Closure,
+    Corrections,
+    LearnedClosure,
+    LearnedLocalClosure,
+    LocalClosure,
+    untrained,
+)
 from idnn.nanopore.collocation import two_nodes
 from idnn.nanopore.fitting import Fit, committee, fit_closure, fit_membranes
 from idnn.nanopore.hindrance import bowen_mohammad_hilal, dechadilok_deen, geraldes_alves
@@ -20,6 +27,8 @@ __all__ = [
     "Fit",
     "Ions",
     "LearnedClosure",
+    "LearnedLocalClosure",
+    "LocalClosure",
     "Measurements",
     "Membrane",
     "NotConverged",

@@ -63,7 +63,7 @@ def state(given: Conditions, unknowns: Float[Tensor, "row unknown"], mesh: Mesh)
     out_of[..., s + 1], out_of[..., s + 3] = -z, z**2
     passed = given.partition * (z**2 * w_in - z * psi_in).exp() / last  # c_p/c_m
     by_passed = into - last_slopes
-    outside, by_outside = _before_membrane(given, flux, film, passed, by_passed)
+    outside, by_outside = before_membrane(given, flux, film, passed, by_passed)
     permeate, by_permeate = outside * passed, by_outside + by_passed
     return State(
         torch.stack([outside, permeate, permeate * last, permeate * exit_ratio], 1),
@@ -103,7 +103,7 @@ def _along(
     return torch.cat(points, -1), torch.cat(points_slopes, -2), start, slopes / start[..., None]
 
 
-def _before_membrane(
+def before_membrane(
     given: Conditions, flux: Tensor, film: Tensor, passed: Tensor, by_passed: Tensor
 ) -> tuple[Tensor, Tensor]:
     """c_m = kc/(k − J_v(1 − c_p/c_m) + zDξ), from J_v c_p = −k(c_m − c) + J_v c_m − z c_m D ξ.
@@ -138,29 +138,42 @@ class Balance(NamedTuple):
     by_own: Float[Tensor, " row"]
 
 
+class Balances(NamedTuple):
+    """Several of them, of all ends."""
+
+    residual: Float[Tensor, "row other"]
+    by_ends: Float[Tensor, "row other place ion"]
+    by_own: Float[Tensor, "row other"]
+
+
 def balances(
     given: Conditions, unknowns: Float[Tensor, "row unknown"], mesh: Mesh
 ) -> tuple[Float[Tensor, "row unknown"], Float[Tensor, "row unknown unknown"], State]:
     """Residuals, as many as unknowns, their Jacobian, and the state that they are of."""
-    found, z = state(given, unknowns, mesh), given.charge
-    in_pore, by_points = _charge(found.points, z, given.fixed[:, None])
-    others = unknowns[:, mesh.size :].unbind(1)
+    found = state(given, unknowns, mesh)
+    in_pore, by_points = _charge(found.points, given.charge, given.fixed[:, None])
+    ends = at_ends(given, found, unknowns[:, mesh.size :])
+    along = (by_points[:, :, None] @ found.points_slopes)[:, :, 0]
+    slopes = ends.by_ends.flatten(2) @ found.ends_slopes.flatten(1, 2)
+    slopes[..., -OTHERS:] += torch.diag_embed(ends.by_own)
+    return torch.cat([in_pore, ends.residual], 1), torch.cat([along, slopes], 1), found
+
+
+def at_ends(given: Conditions, found: State, others: Float[Tensor, "row other"]) -> Balances:
+    """Of all but the pore's inside, one for each of the unknowns beside E."""
+    z, by_own = given.charge, others.unbind(1)
     no_charge = torch.zeros_like(given.fixed)
     rows = (
         _neutrality(found, PERMEATE, z, no_charge),
         _neutrality(found, EXIT, z, given.fixed),
-        _activities(given, found, OUTSIDE, ENTRANCE, others[2]),
-        _activities(given, found, PERMEATE, EXIT, others[3]),
-        _water(given, found, others[4]),
-        _held(found, others[5])
+        _activities(given, found, OUTSIDE, ENTRANCE, by_own[2]),
+        _activities(given, found, PERMEATE, EXIT, by_own[3]),
+        _water(given, found, by_own[4]),
+        _held(found, by_own[5])
         if given.transfer is None
         else _neutrality(found, OUTSIDE, z, no_charge),
     )
-    residual, by_ends, by_own = (torch.stack(each, 1) for each in zip(*rows, strict=True))
-    along = (by_points[:, :, None] @ found.points_slopes)[:, :, 0]
-    at_ends = by_ends.flatten(2) @ found.ends_slopes.flatten(1, 2)
-    at_ends[..., -OTHERS:] += torch.diag_embed(by_own)
-    return torch.cat([in_pore, residual], 1), torch.cat([along, at_ends], 1), found
+    return Balances(*(torch.stack(each, 1) for each in zip(*rows, strict=True)))
 
 
 def _charge(

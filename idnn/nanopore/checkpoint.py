@@ -16,11 +16,21 @@ from safetensors.torch import save
 from idnn.checkpoint import BadModelFile
 from idnn.checks import require_finite, require_shape
 from idnn.files import write_atomically
-from idnn.nanopore.closures import FEATURES, Corrections, LearnedClosure
+from idnn.nanopore.closures import (
+    FEATURES,
+    Corrections,
+    Learned,
+    LearnedClosure,
+    LearnedLocalClosure,
+)
 from idnn.nanopore.fitting import Fit
 from idnn.nanopore.ions import Ions
 
 FORMAT = "scalebridge-nanopore-1"
+
+CLOSURES = {kind.__name__: kind for kind in (LearnedClosure, LearnedLocalClosure)}
+FIRST = LearnedClosure.__name__
+"""Of closures that can be fitted, the one whose files do not tell."""
 
 OF_IONS = ("charge", "diffusivity", "stokes_radius", "molar_mass")
 
@@ -36,6 +46,7 @@ def save_fit(fit: Fit, path: Path) -> None:
     tensors = {"pores": fit.pores, "noise": fit.noise}
     tensors |= {f"ions.{name}": getattr(fit.ions, name) for name in OF_IONS}
     if fit.closure is not None:
+        header["closure"] = type(fit.closure).__name__
         tensors |= {f"closure.{name}": w for name, w in fit.closure._asdict().items()}
     plain = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
     write_atomically(path, save(plain, metadata={"scalebridge": json.dumps(header)}))
@@ -57,7 +68,7 @@ def load_fit(path: Path) -> Fit:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         if header["format"] != FORMAT:
             raise ValueError(f"format is {header['format']!r}, and not {FORMAT!r}")
-        return _fit(tuple(header["ions"]), tensors)
+        return _fit(tuple(header["ions"]), tensors, CLOSURES[header.get("closure", FIRST)])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadModelFile(
             f"`path`: {path} is truncated or not the file of a fit ({error}); write it anew by "
@@ -65,7 +76,7 @@ def load_fit(path: Path) -> Fit:
         ) from error
 
 
-def _fit(names: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Fit:
+def _fit(names: tuple[str, ...], tensors: dict[str, torch.Tensor], kind: type[Learned]) -> Fit:
     for name, value in tensors.items():
         require_finite(name, value)
     pores, noise = tensors["pores"], tensors["noise"]
@@ -73,7 +84,7 @@ def _fit(names: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Fit:
     require_shape("noise", noise, (len(pores),))
     closure = None
     if "closure.first" in tensors:
-        closure = LearnedClosure(*(tensors[f"closure.{name}"] for name in LearnedClosure._fields))
+        closure = kind(*(tensors[f"closure.{name}"] for name in kind._fields))
         hidden = closure.bias.shape[-1]
         require_shape("closure.first", closure.first, (len(pores), FEATURES, hidden))
         require_shape("closure.bias", closure.bias, (len(pores), hidden))

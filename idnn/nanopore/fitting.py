@@ -13,12 +13,13 @@ from torch import Tensor
 
 from idnn.checks import require_shape
 from idnn.levenberg import LeastSquaresFit, LevenbergMarquardt, least_squares, posterior_samples
-from idnn.nanopore.closures import LearnedClosure
+from idnn.nanopore.closures import Learned, LearnedClosure
 from idnn.nanopore.collocation import radau
 from idnn.nanopore.ions import Ions
 from idnn.nanopore.measurements import Measurements
 from idnn.nanopore.membrane import Membrane
 from idnn.nanopore.transport import Transport, transport
+from idnn.ode import Control
 from idnn.residuals import Block, Parameters, Rows
 
 ROUGH = LevenbergMarquardt(iterations=15, tolerance=1e-2, precision=1.0, evidence=False)
@@ -27,7 +28,8 @@ LEARNING = LevenbergMarquardt(iterations=30, tolerance=1e-3, precision=1.0, evid
 """Priors of one standard deviation; for plain fits the evidence then decides on them."""
 
 MESH = radau(10, 1)
-"""While fitting; predictions are on as many points as they need."""
+CONTROL = Control(rtol=1e-5, atol=1e-5)
+"""While fitting, the latter with local closures; predictions are as accurate as `transport`'s."""
 
 REDRAWN = 20
 """How often a start is drawn again at most."""
@@ -63,7 +65,7 @@ class Fit(NamedTuple):
 
     ions: Ions
     pores: Float[Tensor, "member membrane pore"]
-    closure: LearnedClosure | None
+    closure: Learned | None
     noise: Float[Tensor, " member"]
 
     def membrane(self, number: int) -> Membrane:
@@ -84,7 +86,7 @@ class Fit(NamedTuple):
         """
         closure = None
         if self.closure is not None:
-            closure = LearnedClosure(*(weight[:, None] for weight in self.closure))
+            closure = type(self.closure)(*(weight[:, None] for weight in self.closure))
         pores = membrane_of(self.pores[:, membrane], self.ions)
         return transport(self.ions, feed, pores, pressure=pressure, flux=flux, closure=closure)
 
@@ -135,7 +137,7 @@ def _solvable(
     return pores
 
 
-def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure | None) -> Fit:
+def fit_closure(data: Measurements, start: Fit, closure: Learned | None) -> Fit:
     """Membranes, and a closure that they share: the most probable, one member.
 
     Minimises Σρ(R − R_measured)/(sσ)² + Σu² + Σ(w − w₀)²/0.3², with s of the plain fit: what that
@@ -144,8 +146,9 @@ def fit_closure(data: Measurements, start: Fit, closure: LearnedClosure | None) 
     Args:
         data: to be met.
         start: of `fit_membranes` to the same data.
-        closure: w₀, `untrained` or trained on other data, without an axis of members; with None
-            membranes alone are fitted, which differs from `fit_membranes` by the prior of u.
+        closure: w₀, `untrained` or trained on other data, without an axis of members; its type says
+            whether it is local, and the fit's has the same. With None membranes alone are fitted,
+            which differs from `fit_membranes` by the prior of u.
 
     Raises:
         ValueError: `start` is of other ions or of another number of membranes.
@@ -174,7 +177,7 @@ def closure_of_known(
 def committee(
     data: Measurements,
     start: Fit,
-    closure: LearnedClosure | None,
+    closure: Learned | None,
     *,
     members: int = 8,
     seed: int = 0,
@@ -222,7 +225,7 @@ def committee(
 
 
 def _most_probable(
-    data: Measurements, start: Fit, closure: LearnedClosure | None
+    data: Measurements, start: Fit, closure: Learned | None
 ) -> tuple[Measurements, LeastSquaresFit]:
     """The data with all σ widened, and the fit to them."""
     if start.ions.names != data.ions.names:
@@ -238,15 +241,15 @@ def _most_probable(
     return widened, least_squares(parameters, [_block(widened, closure)], LEARNING)
 
 
-def _learned(start: Fit, closure: LearnedClosure | None, found: LeastSquaresFit) -> Fit:
+def _learned(start: Fit, closure: Learned | None, found: LeastSquaresFit) -> Fit:
     pores, *moved = found.parameters.values()
     learned = None
     if closure is not None:
-        learned = LearnedClosure(*(c + DEVIATION * w for c, w in zip(closure, moved, strict=True)))
+        learned = type(closure)(*(c + DEVIATION * w for c, w in zip(closure, moved, strict=True)))
     return Fit(start.ions, pores, learned, start.noise.expand(len(pores)))
 
 
-def _block(data: Measurements, centre: LearnedClosure | None, known: Tensor | None = None) -> Block:
+def _block(data: Measurements, centre: Learned | None, known: Tensor | None = None) -> Block:
     """Residuals (R − R_measured)/σ; weights are differences from `centre`, in units of 0.3.
 
     Membranes are parameters unless `known`. Every case is given a copy of its own of all
@@ -269,13 +272,14 @@ def _block(data: Measurements, centre: LearnedClosure | None, known: Tensor | No
         closure, pores = None, own["pores"] if known is None else known[rows["membrane"]]
         if centre is not None:
             weights = (c + DEVIATION * own[n] for n, c in centre._asdict().items())
-            closure = LearnedClosure(*weights)
+            closure = type(centre)(*weights)
         found = transport(
             data.ions,
             rows["feed"],
             membrane_of(pores, data.ions),
             closure=closure,
             mesh=MESH,
+            control=CONTROL,
             strict=False,
             flux=rows["driven"] if data.driving == "flux" else None,
             pressure=rows["driven"] if data.driving == "pressure" else None,

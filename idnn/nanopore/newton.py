@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from idnn.nanopore.balances import OTHERS, balances
@@ -31,11 +32,23 @@ FIRST_LOAD, LEAST_GROWTH = 1e-3, 1.05
 Solved = tuple[Float[Tensor, "row unknown"], Bool[Tensor, " row"]]
 """Unknowns, and whether they are a solution."""
 
+System = Callable[
+    [Int[Tensor, " row"], Float[Tensor, "row unknown"]],
+    tuple[Float[Tensor, "row unknown"], Float[Tensor, "row unknown unknown"]],
+]
+"""(numbers of cases, their unknowns) → residuals and their Jacobian."""
+
 
 def newton(given: Conditions, start: Float[Tensor, "row unknown"], mesh: Mesh) -> Solved:
+    """Of the balances on a mesh."""
+    return damped(lambda rows, y: balances(given.at(rows), y, mesh)[:2], start, OTHERS)
+
+
+def damped(system: System, start: Float[Tensor, "row unknown"], bounded: int) -> Solved:
     """By steps cut to a fourth until they bring the residual down.
 
     A residual that is not finite, as of concentrations that are not positive, counts as infinite.
+    Of the unknowns, the last `bounded` may not change by more than `LONGEST` at once.
     """
     y, step = start.clone(), torch.zeros_like(start)
     best, part = torch.full_like(y[:, 0], math.inf), torch.ones_like(y[:, 0])
@@ -43,14 +56,14 @@ def newton(given: Conditions, start: Float[Tensor, "row unknown"], mesh: Mesh) -
     rows = torch.arange(len(y), device=y.device)
     for _ in range(ITERATIONS):
         tried = y[rows] - part[rows, None] * step[rows]
-        residual, jacobian, _ = balances(given.at(rows), tried, mesh)
+        residual, jacobian = system(rows, tried)
         size = residual.norm(dim=1)
         better = size < best[rows]
         part[rows[~better]] /= 4
         good = rows[better]
         y[good], best[good] = tried[better], size[better]
         step[good] = corrections(jacobian[better], residual[better])
-        longest = step[good, -OTHERS:].abs().amax(1)
+        longest = step[good, -bounded:].abs().amax(1)
         solved[good] = (best[good] <= SOLVED) & (longest <= SOLVED)
         part[good] = (LONGEST / longest).clamp(max=1).nan_to_num(1)
         rows = rows[~solved[rows] & (part[rows] > SHORTEST)]

@@ -9,14 +9,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from idnn.nanopore.activity import Davies
-from idnn.nanopore.balances import EXIT, OUTSIDE, PERMEATE
-from idnn.nanopore.closures import Closure
+from idnn.nanopore.balances import EXIT, OTHERS, OUTSIDE, PERMEATE, State
+from idnn.nanopore.closures import AtFeed, Closure, LocalClosure
 from idnn.nanopore.collocation import Mesh
 from idnn.nanopore.conditions import Conditions, conditions
 from idnn.nanopore.hindrance import Hindrance, dechadilok_deen
 from idnn.nanopore.ions import Ions
-from idnn.nanopore.membrane import Membrane, Water
-from idnn.nanopore.refinement import Part, corrected, refined, solved_on
+from idnn.nanopore.membrane import Membrane, Water, size_ratio
+from idnn.nanopore.refinement import Part, refined, solved_on
+from idnn.nanopore.refinement import corrected as collocated
+from idnn.nanopore.shooting import CONTROL, Shooting, corrected, solved, started
+from idnn.ode import Control
 
 POSITIONS = 21
 """At which profiles are given."""
@@ -88,11 +91,12 @@ def transport(
     flux: Float[Tensor, "*#batch"] | float | None = None,
     water: Water | None = None,
     hindrance: Hindrance = dechadilok_deen,
-    closure: Closure | None = None,
+    closure: Closure | LocalClosure | None = None,
     mass_transfer: Float[Tensor, "*#batch ion"] | None = None,
     suction: bool = True,
     activity: Davies | None = None,
     mesh: Mesh | None = None,
+    control: Control | None = None,
     strict: bool = True,
 ) -> Transport:
     """The Donnan steric pore model with dielectric exclusion, solved exactly.
@@ -116,12 +120,17 @@ def transport(
         flux: J_v in m/s.
         water: the solvent; at 25 °C if None.
         hindrance: K_d and K_c of the ratio of radii.
-        closure: factors of K_d, K_c, Φ exp(−ΔW/kT) and X, such as a `LearnedClosure`; ones if None.
+        closure: factors of K_d, K_c, Φ exp(−ΔW/kT) and X; ones if None. Those of a `Closure`, such
+            as `LearnedClosure`, are constant along the pore, those of a `LocalClosure`, such as
+            `LearnedLocalClosure`, follow the concentrations in it; see `idnn.nanopore.shooting`.
         mass_transfer: k in m/s, as of `spiral_wound`; without it there is no film.
         suction: correct k for flow through the wall, without which J_v must stay below about k.
         activity: of the ions, everywhere; ideal if None. Far above 0.5 mol/kg Davies' equation may
             allow several solutions or none.
         mesh: points of collocation, as `two_nodes()`; as many as needed if None.
+            With a local closure, for the solution to start from.
+        control: tolerances with a local closure, of c over that at the exit and of ψ; 10⁻¹⁰ if
+            None.
         strict: raise an error if a case is not solved.
 
     Raises:
@@ -137,25 +146,32 @@ def transport(
         flux=flux,
         water=Water() if water is None else water,
         hindrance=hindrance,
-        closure=closure,
+        closure=AtFeed(closure) if isinstance(closure, LocalClosure) else closure,
         mass_transfer=mass_transfer,
         suction=suction,
         activity=activity,
     )
     fixed = given.mapped(torch.Tensor.detach)
     parts = refined(fixed) if mesh is None else solved_on(fixed, mesh)
+    position = torch.linspace(0, 1, POSITIONS).to(given.feed)
+    if isinstance(closure, LocalClosure):
+        known = closure.known(ions, membrane, size_ratio(membrane, ions))
+        known = known.expand(*batch, -1).reshape(len(given.feed), -1)
+        whole = torch.ones_like(given.fixed)
+        case = Shooting(ions, closure, given, known, whole, CONTROL if control is None else control)
+        columns = _local(case, parts, position)
+    else:
+        columns = [(part.rows, _outputs(given, part, position)) for part in parts]
     solved = torch.zeros_like(given.fixed, dtype=torch.bool)
-    for part in parts:
-        solved[part.rows] = True
+    for rows, _ in columns:
+        solved[rows] = True
     if strict and not solved.all():
         raise _not_converged(solved)
-    position = torch.linspace(0, 1, POSITIONS).to(given.feed)
-    columns = [_outputs(given, part, position) for part in parts]
     found = {}
     for name, shape in _shapes(len(ions.names)).items():
         whole = given.feed.new_full((len(solved), *shape), torch.nan)
-        for part, column in zip(parts, columns, strict=True):
-            whole = whole.index_copy(0, part.rows, column[name])
+        for rows, column in columns:
+            whole = whole.index_copy(0, rows, column[name])
         found[name] = whole.view((*batch, *shape))
     return Transport(
         ions=ions,
@@ -175,24 +191,54 @@ def _shapes(count: int) -> dict[str, tuple[int, ...]]:
 
 def _outputs(given: Conditions, part: Part, position: Tensor) -> dict[str, Tensor]:
     """Of cases solved on the same points."""
-    y, residual, state = corrected(given, part)
-    here, s = given.at(part.rows), part.mesh.size
+    y, residual, state = collocated(given, part)
+    s = part.mesh.size
     field, (psi_in, psi_out) = y[:, :s], y[:, s : s + 2].unbind(1)
-    ends = state.ends.unbind(1)
-    known = torch.cat([ends[EXIT][:, None], state.points], 1)
+    known = torch.cat([state.ends[:, EXIT][:, None], state.points], 1)
     tau = 1 - position.cpu()
     concentration = part.mesh.continuous(tau).to(y) @ known
     gained = field @ part.mesh.integrals(tau).to(y).T  # from the permeate, up to the feed at 0
     potential = psi_in[:, None] + gained[:, :1] - gained
-    osmotic = here.thermal_energy * (ends[OUTSIDE] - ends[PERMEATE]).sum(-1)
+    inside = {"concentration": concentration, "potential": potential}
+    return inside | _of_ends(given.at(part.rows), state, potential[:, -1] - psi_out, residual)
+
+
+def _local(
+    case: Shooting, parts: list[Part], position: Tensor
+) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """Numbers and outputs of cases, from those with the closure's corrections at the feed."""
+    if not parts:
+        return []
+    rows = torch.cat([part.rows for part in parts])
+    fixed = case.mapped(torch.Tensor.detach)
+    with torch.no_grad():
+        start = torch.cat([started(fixed.at(part.rows), part) for part in parts])
+    unknowns, good = solved(fixed.at(rows), start)
+    rows, unknowns = rows[good], unknowns[good]
+    if len(rows) == 0:
+        return []
+    here = case.at(rows)
+    found = corrected(here, unknowns, 1 - position.flip(0))
+    psi_in, psi_out = found.unknowns[:, -OTHERS:][:, :2].unbind(1)
+    gained = found.potential
+    potential = (psi_in[:, None] + gained - gained[:, -1:]).flip(1)
+    inside = {"concentration": found.concentration.flip(1), "potential": potential}
+    ends = _of_ends(here.given, found.state, potential[:, -1] - psi_out, found.residual.detach())
+    return [(rows, inside | ends)]
+
+
+def _of_ends(
+    given: Conditions, state: State, permeate_potential: Tensor, residual: Tensor
+) -> dict[str, Tensor]:
+    """What is known of both ends."""
+    outside, permeate = state.ends[:, OUTSIDE], state.ends[:, PERMEATE]
+    osmotic = given.thermal_energy * (outside - permeate).sum(-1)
     return {
-        "outside": ends[OUTSIDE],
-        "permeate": ends[PERMEATE],
+        "outside": outside,
+        "permeate": permeate,
         "flux": state.flux,
-        "pressure": state.flux / here.permeability + osmotic,
-        "concentration": concentration,
-        "potential": potential,
-        "permeate_potential": psi_in + gained[:, 0] - psi_out,
+        "pressure": state.flux / given.permeability + osmotic,
+        "permeate_potential": permeate_potential,
         "residual": residual.abs().amax(1),
     }
 
@@ -203,7 +249,8 @@ def _not_converged(solved: Tensor) -> NotConverged:
         f"`transport`: {int((~solved).sum())} of {len(solved)} cases were not solved, the first at "
         f"flat index {case}. Look there for activities beyond the range of Davies' equation, above "
         "about 0.5 mol/kg, for fluxes above `mass_transfer` without `suction`, for ions nearly as "
-        "large as the pore, and for fluxes too high for the points of `mesh`; or take "
+        "large as the pore, for fluxes too high for the points of `mesh`, for local closures that "
+        "leave no or several solutions, and for too few steps in `control`; or take "
         "`strict=False`, which leaves those cases NaN.",
         case,
     )

@@ -8,7 +8,7 @@ from pores import D, tensor
 from safetensors.torch import load, save
 
 from idnn.checkpoint import BadModelFile
-from idnn.nanopore import Fit, LearnedClosure, ions, untrained
+from idnn.nanopore import Fit, LearnedClosure, LearnedLocalClosure, ions, untrained
 from idnn.nanopore.checkpoint import load_fit, save_fit
 
 FEED = tensor(5.0, 20.0, 45.0)[None]
@@ -24,6 +24,16 @@ def a_fit(closure=True):
             *(w + 0.3 * torch.randn(3, *w.shape, dtype=D, generator=generator) for w in start)
         )
     return Fit(ions(("Li", "Mg", "Cl")), pores, learned, tensor(1.0, 1.0, 2.0))
+
+
+def test_a_fit_with_a_local_closure_stays_one(tmp_path):
+    fit, path = a_fit(), tmp_path / "fit.safetensors"
+    assert fit.closure is not None
+    local = fit._replace(closure=LearnedLocalClosure(*fit.closure))
+    save_fit(local, path)
+    again = load_fit(path).closure
+    assert isinstance(again, LearnedLocalClosure)
+    assert all(torch.equal(a, b) for a, b in zip(again, fit.closure, strict=True))
 
 
 @pytest.mark.parametrize("closure", [True, False])

@@ -8,6 +8,8 @@ from pores import D, tensor
 
 from idnn.nanopore import (
     Fit,
+    LearnedClosure,
+    LearnedLocalClosure,
     Measurements,
     committee,
     fit_closure,
@@ -74,8 +76,9 @@ def test_starts_that_cannot_be_solved_are_drawn_again():
     assert fit_membranes(data, starts=6, seed=4).pores.isfinite().all()
 
 
-def test_the_jacobian_is_that_of_finite_differences():
-    data, centre = measured(), untrained(0)
+@pytest.mark.parametrize("kind", [LearnedClosure, LearnedLocalClosure])
+def test_the_jacobian_is_that_of_finite_differences(kind):
+    data, centre = measured(), kind(*untrained(0))
     block = _block(data, centre)
     parameters = {"pores": torch.stack([PORES, PORES + 0.1])} | {
         name: 0.3 * torch.ones(2, *w.shape, dtype=D) for name, w in centre._asdict().items()

@@ -4,7 +4,17 @@ import pytest
 import torch
 from pores import D, brine, membrane, tensor
 
-from idnn.nanopore import Davies, Ions, Membrane, spiral_wound, transport, two_nodes
+from idnn.nanopore import (
+    Davies,
+    Ions,
+    LearnedLocalClosure,
+    Membrane,
+    ions,
+    spiral_wound,
+    transport,
+    two_nodes,
+    untrained,
+)
 from idnn.nanopore.membrane import Water
 
 SPECIES, FEED = brine()
@@ -95,3 +105,45 @@ def test_gradients_of_a_batch_are_those_of_its_cases():
             for e in (-1e-5, 1e-5)
         )
         assert float(slope * p) == pytest.approx(float((high - low) / 2e-5), rel=1e-5)
+
+
+def through_local_closures(change):
+    """One number of all outputs, of each row of relative changes of everything."""
+    pore, salts, load, weights = change.split((4, 2, 1, 104), -1)
+    species, start = ions(("Li", "Mg", "Cl")), untrained(0)
+    first, bias, last = weights.split((64, 8, 32), -1)
+    generator = torch.Generator().manual_seed(3)
+    drawn = 0.5 * torch.randn(8, 4, dtype=D, generator=generator)
+    closure = LearnedLocalClosure(
+        start.first + first.unflatten(-1, (8, 8)),
+        start.bias + bias,
+        drawn + last.unflatten(-1, (8, 4)),
+    )
+    li, mg = (tensor(8.0, 20.0) * salts.exp()).unbind(-1)
+    membranes = Membrane(*(tensor(0.5e-9, 1.3e-6, -60.0, 41.0) * (0.2 * pore).exp()).unbind(-1))
+    found = transport(
+        species, torch.stack([li, mg, li + 2 * mg], -1), membranes, closure=closure,
+        pressure=8e5 * load[..., 0].exp(), activity=Davies(),
+        mass_transfer=tensor(2e-5, 1e-5, 2e-5),
+    )  # fmt: skip
+    total = torch.zeros_like(li)
+    for i, each in enumerate(outputs(found)):
+        total = total + (i + 1) * each.flatten(1).cos().sum(1) if each.ndim > 1 else total + each
+    return total
+
+
+def test_gradients_through_local_closures_are_those_of_finite_differences():
+    """Of fourth order, by membrane, feed, pressure, and weights, each in a direction of its own."""
+    generator = torch.Generator().manual_seed(5)
+    directions = torch.randn(111, dtype=D, generator=generator)
+    groups = torch.zeros(4, 111, dtype=D)
+    for row, part in zip(groups, (slice(4), slice(4, 6), slice(6, 7), slice(7, 111)), strict=True):
+        row[part] = directions[part] / directions[part].norm()
+    h = 3e-3
+    moved = (tensor(-2.0, -1.0, 1.0, 2.0)[:, None, None] * h * groups).flatten(0, 1)
+    far, near, near_up, far_up = through_local_closures(moved).view(4, 4)
+    differences = (8 * (near_up - near) - (far_up - far)) / (12 * h)
+    here = torch.zeros(1, 111, dtype=D, requires_grad=True)
+    (slope,) = torch.autograd.grad(through_local_closures(here).sum(), here)
+    assert torch.allclose(groups @ slope[0], differences, rtol=1e-6)
+    assert float(differences.abs().min()) > 1e-3

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from idnn.nanopore import LearnedLocalClosure, untrained
+
 SCRIPT = Path(__file__).parents[2] / "examples/benchmarks/nanopore.py"
 
 
@@ -45,6 +47,24 @@ def test_fluxes_with_two_nodes_are_those_of_watertap(benchmark_script):
 
 def test_rejections_and_fluxes_are_those_of_shooting_to_nine_digits(benchmark_script):
     assert benchmark_script.exact_error() < 1e-9
+
+
+def test_integration_along_the_pore_finds_the_same_rejections_and_fluxes(benchmark_script):
+    """With a local closure that corrects nothing, at the lowest and the highest pressure."""
+    b = benchmark_script
+    table = [b.rows("exact.csv")[i] for i in (0, -1)]
+    species = b.ions(tuple(b.SEAWATER))
+    dilution, pressure, flux = (
+        torch.tensor([float(row[name]) for row in table], dtype=b.D)
+        for name in ("feed_dilution", "dP_bar", "Jv_m_per_s")
+    )
+    found = b.transport(
+        species, dilution[:, None] * b.seawater(), b.MEMBRANE, pressure=pressure * b.BAR,
+        water=b.WATER, closure=LearnedLocalClosure(*untrained(0)),
+    )  # fmt: skip
+    rejection = [[float(row[f"R_{name}"]) for name in species.names] for row in table]
+    assert torch.allclose(found.rejection, torch.tensor(rejection, dtype=b.D), atol=1e-9)
+    assert torch.allclose(found.flux, flux, rtol=1e-9)
 
 
 def test_the_cases_of_the_benchmark_are_solved_and_as_many_in_a_second_as_told(benchmark_script):
