@@ -50,6 +50,7 @@ from idnn.files import write_atomically
 from idnn.nanopore import (
     Fit,
     LearnedClosure,
+    LearnedLocalClosure,
     Measurements,
     committee,
     fit_closure,
@@ -62,6 +63,9 @@ SEEDS = range(5)
 MEMBERS = 4
 Predict = Callable[[Measurements], Tensor]
 """Rejections that are measured in what is held."""
+
+Kind = Callable[[Measurements, int, LearnedClosure], dict[str, Predict]]
+"""What is seen, a seed, a pre-trained closure → models by name."""
 
 
 def predicted(model: Fit, held: Measurements) -> Tensor:
@@ -85,8 +89,22 @@ def variants(seen: Measurements, seed: int, closure: LearnedClosure) -> dict[str
     return {name: lambda held, f=fit: predicted(f(), held) for name, fit in fits.items()}
 
 
-def baselines(seen: Measurements, seed: int) -> dict[str, Predict]:
+def local(seen: Measurements, seed: int, closure: LearnedClosure) -> dict[str, Predict]:
+    """Closures of concentrations in the pore, not the feed: minutes a fit of many cases."""
+    plain = fit_membranes(seen, starts=4, seed=seed)
+    kinds = {
+        "local closure, no pre-training, no noise": LearnedLocalClosure(*untrained(seed)),
+        "local closure, no noise": LearnedLocalClosure(*closure),
+    }
+    return {
+        name: lambda held, c=kind: predicted(fit_closure(seen, plain, c), held)
+        for name, kind in kinds.items()
+    }
+
+
+def baselines(seen: Measurements, seed: int, closure: LearnedClosure) -> dict[str, Predict]:
     """What uses physics not at all, or softly; where each membrane is seen more than once."""
+    del closure
     return {
         "mean of the membrane": partial(averages, seen),
         "perceptron": partial(perceptron, seen, seed=seed, soft=False),
@@ -96,17 +114,17 @@ def baselines(seen: Measurements, seed: int) -> dict[str, Predict]:
     }
 
 
-def study(folds_of: Callable[[int], list[Fold]], *, compared: bool) -> dict[str, Any]:
-    """Errors of all that is left out, by every variant and seed."""
+def study(folds_of: Callable[[int], list[Fold]], *kinds: Kind) -> dict[str, Any]:
+    """Errors of all that is left out, by every variant of some kinds and by seed."""
     squares: dict[str, list[list[Tensor]]] = {}
     membranes: list[list[Tensor]] = [[] for _ in SEEDS]
     for seed in SEEDS:
         closure = pretrained(SPECIES, seed=seed)
         for fold in folds_of(seed):
-            models = baselines(fold.seen, seed) if compared else {}
-            for name, predict in (models | variants(fold.seen, seed, closure)).items():
-                error = 100 * (predict(fold.held) - fold.held.rejection)
-                squares.setdefault(name, [[] for _ in SEEDS])[seed].append(error.square())
+            for kind in kinds:
+                for name, predict in kind(fold.seen, seed, closure).items():
+                    error = 100 * (predict(fold.held) - fold.held.rejection)
+                    squares.setdefault(name, [[] for _ in SEEDS])[seed].append(error.square())
             membranes[seed].append(fold.held.membrane)
         print(f"seed {seed}: {summary(squares, membranes, seed + 1)}", flush=True)
     return summary(squares, membranes, len(SEEDS))
@@ -144,11 +162,11 @@ def fitted_to_all() -> dict[str, float]:
 
 
 PARTS = {
-    "composition": partial(study, lambda _: by_composition(), compared=True),
-    "membrane": partial(study, lambda _: by_membrane(), compared=True),
-    "seawater": partial(study, lambda _: by_ion(), compared=False),
-    "mixtures": partial(study, partial(simulated, salts=False), compared=False),
-    "salts": partial(study, partial(simulated, salts=True), compared=False),
+    "composition": partial(study, lambda _: by_composition(), baselines, variants),
+    "membrane": partial(study, lambda _: by_membrane(), baselines, variants),
+    "seawater": partial(study, lambda _: by_ion(), variants, local),
+    "mixtures": partial(study, partial(simulated, salts=False), variants),
+    "salts": partial(study, partial(simulated, salts=True), variants),
 }
 
 
@@ -193,7 +211,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     for axes, part in zip(panels[0], kept, strict=True):
         rows = report[part]["variants"]
         place = [names.index(name) for name in rows]
-        colours = ["C0" if name.startswith("closure") else "0.6" for name in rows]
+        colours = ["C0" if "closure" in name and "DSPM" not in name else "0.6" for name in rows]
         width = [row["rmse"] for row in rows.values()]
         axes.barh(place, width, color=colours, xerr=[row["deviation"] for row in rows.values()])
         axes.axvline(rows["DSPM-DE"]["rmse"], color="k", lw=0.8, ls=":")
