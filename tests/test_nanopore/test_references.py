@@ -1,6 +1,6 @@
 """Regression: WaterTAP's DSPM-DE, and solutions of an independent solver, both in `examples`."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,17 +8,9 @@ import torch
 
 from idnn.nanopore import LearnedLocalClosure, untrained
 
-SCRIPT = Path(__file__).parents[2] / "examples/benchmarks/nanopore.py"
+sys.path.append(str(Path(__file__).parents[2] / "examples/benchmarks"))
 
-
-@pytest.fixture(scope="module")
-def benchmark_script():
-    spec = importlib.util.spec_from_file_location("nanopore_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+import nanopore as benchmark_script
 
 
 @pytest.mark.parametrize(
@@ -32,12 +24,12 @@ def benchmark_script():
         ("NaCl_CP_Kf1e-5", 3e-5),
     ],
 )
-def test_rejections_with_two_nodes_are_those_of_watertap(benchmark_script, case, tolerance):
+def test_rejections_with_two_nodes_are_those_of_watertap(case, tolerance):
     """To the digits it prints; the last two with four and five digits."""
     assert benchmark_script.watertap_error(case) < tolerance
 
 
-def test_fluxes_with_two_nodes_are_those_of_watertap(benchmark_script):
+def test_fluxes_with_two_nodes_are_those_of_watertap():
     _, flux, _ = benchmark_script.element("5ion_noCP")
     table = [row for row in benchmark_script.rows("watertap.csv") if row["case"] == "5ion_noCP"]
     wanted = torch.tensor([float(row["watertap_flux_mol_m2_s_avg"]) for row in table]).double()
@@ -45,11 +37,11 @@ def test_fluxes_with_two_nodes_are_those_of_watertap(benchmark_script):
     assert torch.allclose(flux, wanted, rtol=1e-4)  # Na and Cl are printed with four digits
 
 
-def test_rejections_and_fluxes_are_those_of_shooting_to_nine_digits(benchmark_script):
+def test_rejections_and_fluxes_are_those_of_shooting_to_nine_digits():
     assert benchmark_script.exact_error() < 1e-9
 
 
-def test_integration_along_the_pore_finds_the_same_rejections_and_fluxes(benchmark_script):
+def test_integration_along_the_pore_finds_the_same_rejections_and_fluxes():
     """With a local closure that corrects nothing, at the lowest and the highest pressure."""
     b = benchmark_script
     table = [b.rows("exact.csv")[i] for i in (0, -1)]
@@ -67,7 +59,7 @@ def test_integration_along_the_pore_finds_the_same_rejections_and_fluxes(benchma
     assert torch.allclose(found.flux, flux, rtol=1e-9)
 
 
-def test_the_cases_of_the_benchmark_are_solved_and_as_many_in_a_second_as_told(benchmark_script):
+def test_the_cases_of_the_benchmark_are_solved_and_as_many_in_a_second_as_told():
     assert benchmark_script.speed(64, gradient=True) > 100
 
 
@@ -81,7 +73,7 @@ def test_the_cases_of_the_benchmark_are_solved_and_as_many_in_a_second_as_told(b
         (("Mg", "SO4"), 0.999978),
     ],
 )
-def test_rejections_of_single_salts_are_those_of_shooting(benchmark_script, names, rejection):
+def test_rejections_of_single_salts_are_those_of_shooting(names, rejection):
     """10 mol/m³ at 8 bar, to the six digits known."""
     b = benchmark_script
     species = b.ions(names)
