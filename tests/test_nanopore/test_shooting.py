@@ -28,13 +28,14 @@ from idnn.nanopore.closures import AtFeed
 from idnn.nanopore.conditions import conditions
 from idnn.nanopore.membrane import born_partition, size_ratio, steric_partition
 from idnn.nanopore.refinement import refined
-from idnn.nanopore.shooting import CONTROL, Shooting, _continued, solved, started
+from idnn.nanopore.shooting import Shooting, _continued, solved, started
 from idnn.ode import Control
 
 SPECIES, FEED = brine()
 FLUXES = tensor(3e-6, 2e-5)
 LIMG, MIXED = ions(("Li", "Mg", "Cl")), tensor(8.0, 20.0, 48.0)
 WATER = Water()
+LOOSE = Control(rtol=1e-7, atol=1e-7)
 UNCORRECTED = LearnedLocalClosure(*untrained(0))
 
 
@@ -204,18 +205,20 @@ def test_the_order_of_ions_does_not_matter():
     turned = type(LIMG)(
         tuple(LIMG.names[i] for i in order), *(getattr(LIMG, name)[order] for name in names)
     )
-    one = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=drawn(0.5))
-    other = transport(turned, MIXED[order], membrane(), flux=1e-5, closure=drawn(0.5))
-    assert torch.allclose(one.permeate[order], other.permeate, rtol=1e-8)
+    one = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=drawn(0.5), control=LOOSE)
+    other = transport(
+        turned, MIXED[order], membrane(), flux=1e-5, closure=drawn(0.5), control=LOOSE
+    )
+    assert torch.allclose(one.permeate[order], other.permeate, rtol=1e-6)
 
 
 def test_a_batch_is_its_cases_one_by_one():
     closure, feed = drawn(0.5, 2, 1), MIXED * tensor(0.2, 2.0)[:, None]
-    found = transport(LIMG, feed, membrane(), flux=1e-5, closure=closure)
+    found = transport(LIMG, feed, membrane(), flux=1e-5, closure=closure, control=LOOSE)
     assert found.concentration.shape == (2, 2, 21, 3)
     own = LearnedLocalClosure(closure.first, closure.bias, closure.last[1, 0])
-    alone = transport(LIMG, feed[1], membrane(), flux=1e-5, closure=own)
-    assert torch.allclose(found.permeate[1, 1], alone.permeate, rtol=1e-8)
+    alone = transport(LIMG, feed[1], membrane(), flux=1e-5, closure=own, control=LOOSE)
+    assert torch.allclose(found.permeate[1, 1], alone.permeate, rtol=1e-6)
 
 
 def shooting(closure):
@@ -225,17 +228,17 @@ def shooting(closure):
         closure=AtFeed(closure), mass_transfer=None, suction=True, activity=None,
     )  # fmt: skip
     known = closure.known(LIMG, pore, size_ratio(pore, LIMG))[None]
-    case = Shooting(LIMG, closure, given, known, tensor(1.0), CONTROL)
+    case = Shooting(LIMG, closure, given, known, tensor(1.0), LOOSE)
     return case, started(case, refined(given)[0])
 
 
 def test_continuation_from_corrections_at_the_feed_comes_to_the_same_solution():
-    case, start = shooting(charge_law(0.8))
+    case, start = shooting(charge_law(0.4))
     direct, good = solved(case, start)
     followed, also = _continued(case, start)
     assert good.all()
     assert also.all()
-    assert torch.allclose(direct, followed, rtol=1e-8)
+    assert torch.allclose(direct, followed, rtol=1e-6)
 
 
 def test_unsolved_cases_are_told_and_leave_others_alone():
@@ -244,13 +247,15 @@ def test_unsolved_cases_are_told_and_leave_others_alone():
         torch.stack([torch.zeros(4, dtype=D), tensor(torch.nan).expand(4)]),
     )
     with pytest.raises(NotConverged, match=r"1 of 2 cases .* flat index 1") as caught:
-        transport(LIMG, MIXED, membrane(), flux=1e-5, closure=closure)
+        transport(LIMG, MIXED, membrane(), flux=1e-5, closure=closure, control=LOOSE)
     assert caught.value.case == 1
-    found = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=closure, strict=False)
+    found = transport(
+        LIMG, MIXED, membrane(), flux=1e-5, closure=closure, control=LOOSE, strict=False
+    )
     assert found.converged.tolist() == [True, False]
     assert found.permeate[1].isnan().all()
-    alone = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=charge_law(0.5))
-    assert torch.allclose(found.permeate[0], alone.permeate, rtol=1e-9)
+    alone = transport(LIMG, MIXED, membrane(), flux=1e-5, closure=charge_law(0.5), control=LOOSE)
+    assert torch.allclose(found.permeate[0], alone.permeate, rtol=1e-6)
 
 
 def test_too_few_steps_are_told_with_the_remedy():
