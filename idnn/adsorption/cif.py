@@ -171,7 +171,7 @@ def _missing(entries: Mapping[str, Any], numbers: np.ndarray) -> list[str]:
     ]
 
 
-def _number(name: str, column: str, value: Any) -> float:
+def _number(name: str, column: str, value: object) -> float:
     number = re.match(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?", str(value))
     if number is None:
         raise BadStructure(

@@ -59,13 +59,14 @@ def near_pairs(crystal: Crystal) -> Pairs:
     radius = _covalent_radii(crystal.numbers)
     cell = Structure(Lattice(crystal.lattice), crystal.numbers.tolist(), crystal.fractional)
     longest = 2 * float(radius.max()) + BOND_EXCESS
-    first, second, image, distance = cell.get_neighbor_list(longest, exclude_self=True)
+    found = cell.get_neighbor_list(longest, exclude_self=True)
+    # Of the C compiler's own integers, whatever they are called.
+    first, second, image = (np.asarray(part).astype(np.int64) for part in found[:3])
+    distance = np.asarray(found[3])
     total = radius[first] + radius[second]
     bonded = distance < total + BOND_EXCESS
     hydrogen = (crystal.numbers[first] == _HYDROGEN) & (crystal.numbers[second] == _HYDROGEN)
-    return Pairs(
-        first, second, image.astype(int), distance, distance / total, bonded & ~hydrogen
-    )
+    return Pairs(first, second, image, distance, distance / total, bonded & ~hydrogen)
 
 
 def components(crystal: Crystal, pairs: Pairs) -> list[tuple[list[int], int]]:

@@ -90,6 +90,11 @@ class Crystal:
         """In kg/m³."""
         return self.mass / (1e-30 * self.volume)
 
+    @property
+    def mol_per_kg(self) -> float:
+        """Loading (mol/kg) of one molecule per cell; NaN for a box without atoms."""
+        return 1 / (AVOGADRO * self.mass) if len(self.numbers) else math.nan
+
 
 def supercell(crystal: Crystal, copies: tuple[int, int, int]) -> Crystal:
     """The same crystal in a cell of `copies` cells along a, b and c.

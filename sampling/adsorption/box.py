@@ -7,9 +7,11 @@ from itertools import product
 import numpy as np
 
 from idnn.adsorption.structures import copies_for
-from sampling.adsorption.chain_kernel import Box, Chain, Places, aliases, turned_average
+from sampling.adsorption.chain_kernel import turned_average
+from sampling.adsorption.draws import aliases
 from sampling.adsorption.field import HostField
 from sampling.adsorption.forcefield import guest_pairs
+from sampling.adsorption.tables import Box, Chain, Places
 
 _TURNS = 8
 _FIRST_STEPS = (1.0, 0.5)
@@ -64,8 +66,8 @@ def places_of(field: HostField, box: Box, temperature: float) -> Places:
     if len(field.guest.sites) == 1:
         corner = np.exp(-np.minimum(field.values[0], 50 * temperature) / temperature)
         shifts = product((0, -1), repeat=3)
-        weight = sum(np.roll(corner, shift, (0, 1, 2)) for shift in shifts) / 8
-        weight = np.asarray(weight, dtype=float).ravel()
+        near = np.array([np.roll(corner, shift, (0, 1, 2)) for shift in shifts])
+        weight = near.mean(0, dtype=float).ravel()
     else:
         cells = np.indices(field.points).reshape(3, -1).T
         centres = (cells + 0.5) / np.array(field.points)
@@ -85,7 +87,7 @@ def empty_chain(field: HostField, box: Box, seed: tuple[int, ...]) -> Chain:
     return Chain(
         place=np.zeros((len(field.guest.sites), 3, capacity)),
         host=np.zeros(capacity),
-        count=np.zeros(1, dtype=np.int64),
+        molecules=np.zeros(1, dtype=np.int64),
         energy=np.zeros(2),
         state=seeded(*seed),
         step=np.array(_FIRST_STEPS),

@@ -1,16 +1,23 @@
 """Compiled grand-canonical Monte Carlo of rigid molecules in a rigid host."""
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
+from sampling.adsorption.draws import (
+    draw_place,
+    pick,
+    shift_slightly,
+    trial_density,
+    turn_freely,
+    turn_slightly,
+    uniform,
+)
 from sampling.adsorption.field_kernel import interpolate, lennard_jones
+from sampling.adsorption.tables import Box, Chain, Places
 
 TRANSLATION, ROTATION, INSERTION, DELETION = 0, 1, 2, 3
-UNIFORM = 0.1
-"""Share of insertions that are tried anywhere, so that no place is left out."""
-
 FIELDS = 6
 """Numbers in a record: N, U, N², NU, host's and guests' own part of U."""
 
@@ -18,80 +25,16 @@ _ALMOST_FORBIDDEN = 700.0
 """Energies over kT beyond which exp(−U/kT) is zero in double precision."""
 
 
-class Box(NamedTuple):
-    """What molecules move in, and how they meet.
-
-    Attributes:
-        coefficients: host energies as splines, float32 [kind, a + 3, b + 3, c + 3].
-        copies: of the host's cell along each edge, int64 [3].
-        lattice: of the box, rows (Å), float64 [3, 3].
-        inverse: of it.
-        metric: lattice times its transpose (Å²).
-        kind: of each site, int64 [site].
-        arm: of each site from the first (Å), float64 [site, 3].
-        four_epsilon: K, float64 [site, site].
-        sigma2: Å², float64 [site, site].
-        shift: K, float64 [site, site].
-        cutoff2: Å².
-        tail: twice a molecule pair's mean energy beyond the cutoff (K).
-    """
-
-    coefficients: np.ndarray
-    copies: np.ndarray
-    lattice: np.ndarray
-    inverse: np.ndarray
-    metric: np.ndarray
-    kind: np.ndarray
-    arm: np.ndarray
-    four_epsilon: np.ndarray
-    sigma2: np.ndarray
-    shift: np.ndarray
-    cutoff2: float
-    tail: float
-
-
-class Places(NamedTuple):
-    """Where insertions are tried: cells of the host's grid by their Boltzmann factors.
-
-    Attributes:
-        chance: of keeping a cell that was drawn, float64 [cell] (Walker's method of aliases).
-        alias: cell to take otherwise, int64 [cell].
-        density: of trials in a cell over that of uniform trials, float64 [cell].
-        shape: cells along each edge, int64 [3].
-    """
-
-    chance: np.ndarray
-    alias: np.ndarray
-    density: np.ndarray
-    shape: np.ndarray
-
-
-class Chain(NamedTuple):
-    """Molecules and random numbers of one Markov chain; changed in place.
-
-    Attributes:
-        place: of sites, fractions of the box's edges, float64 [site, 3, molecule].
-        host: energy of each molecule in the host (K), float64 [molecule].
-        count: of molecules, int64 [1].
-        energy: of all in the host, and of all with each other (K), float64 [2].
-        state: of the generator, uint64 [4].
-        step: largest translation (Å) and rotation (rad), float64 [2].
-        tally: tried and accepted, int64 [move, 2].
-    """
-
-    place: np.ndarray
-    host: np.ndarray
-    count: np.ndarray
-    energy: np.ndarray
-    state: np.ndarray
-    step: np.ndarray
-    tally: np.ndarray
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def run(
-    box: Box, places: Places, chain: Chain, activity: float, beta: float, moves: int, out: np.ndarray
+    box: Box,
+    places: Places,
+    chain: Chain,
+    activity: float,
+    beta: float,
+    moves: int,
+    out: np.ndarray,
 ) -> bool:
     """Advance a chain; returns False where its arrays cannot hold more molecules.
 
@@ -116,7 +59,7 @@ def run(
                 delete(box, places, chain, trial, activity, beta)
             else:
                 displace(box, chain, trial, beta, turning and draw < 0.75)
-            count, energy = chain.count[0], chain.energy[0] + chain.energy[1]
+            count, energy = chain.molecules[0], chain.energy[0] + chain.energy[1]
             out[record, 0] += count
             out[record, 1] += energy
             out[record, 2] += count * count
@@ -124,17 +67,19 @@ def run(
             out[record, 4] += chain.energy[0]
             out[record, 5] += chain.energy[1]
         out[record] /= moves
-        if chain.count[0] + moves >= chain.place.shape[2]:
+        if chain.molecules[0] + moves >= chain.place.shape[2]:
             return False
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def insert(box, places, chain, trial, activity, beta) -> None:
+def insert(
+    box: Box, places: Places, chain: Chain, trial: np.ndarray, activity: float, beta: float
+) -> None:
     """Try to add a molecule: min(1, zV/(N+1) e^{−βΔU}/b), b being the place's relative density."""
     chain.tally[INSERTION, 0] += 1
-    count = chain.count[0]
+    count = chain.molecules[0]
     draw_place(box, places, chain.state, trial)
     turn_freely(box, chain.state, trial)
     host = host_energy(box, trial)
@@ -146,7 +91,7 @@ def insert(box, places, chain, trial, activity, beta) -> None:
     if uniform(chain.state) < ratio:
         chain.place[:, :, count] = trial
         chain.host[count] = host
-        chain.count[0] += 1
+        chain.molecules[0] += 1
         chain.energy[0] += host
         chain.energy[1] += guests
         chain.tally[INSERTION, 1] += 1
@@ -154,10 +99,12 @@ def insert(box, places, chain, trial, activity, beta) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def delete(box, places, chain, trial, activity, beta) -> None:
+def delete(
+    box: Box, places: Places, chain: Chain, trial: np.ndarray, activity: float, beta: float
+) -> None:
     """Try to take a molecule away: the reverse of `insert`."""
     chain.tally[DELETION, 0] += 1
-    count = chain.count[0]
+    count = chain.molecules[0]
     if count == 0:
         return
     chosen = pick(chain.state, count)
@@ -170,7 +117,7 @@ def delete(box, places, chain, trial, activity, beta) -> None:
         last = count - 1
         chain.place[:, :, chosen] = chain.place[:, :, last]
         chain.host[chosen] = chain.host[last]
-        chain.count[0] = last
+        chain.molecules[0] = last
         chain.energy[0] -= host
         chain.energy[1] -= guests
         chain.tally[DELETION, 1] += 1
@@ -178,10 +125,10 @@ def delete(box, places, chain, trial, activity, beta) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def displace(box, chain, trial, beta, turning) -> None:
+def displace(box: Box, chain: Chain, trial: np.ndarray, beta: float, turning: bool) -> None:
     """Try to shift or turn a molecule: min(1, e^{−βΔU})."""
     move = ROTATION if turning else TRANSLATION
-    count = chain.count[0]
+    count = chain.molecules[0]
     if count == 0:
         return
     chain.tally[move, 0] += 1
@@ -207,11 +154,15 @@ def displace(box, chain, trial, beta, turning) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def host_energy(box, trial) -> float:
+def host_energy(box: Box, trial: np.ndarray) -> float:
     """Of a molecule in the host (K)."""
     total = 0.0
     for s in range(len(box.kind)):
-        x, y, z = trial[s, 0] * box.copies[0], trial[s, 1] * box.copies[1], trial[s, 2] * box.copies[2]
+        x, y, z = (
+            trial[s, 0] * box.copies[0],
+            trial[s, 1] * box.copies[1],
+            trial[s, 2] * box.copies[2],
+        )
         total += interpolate(
             box.coefficients[box.kind[s]], x - np.floor(x), y - np.floor(y), z - np.floor(z)
         )
@@ -220,7 +171,7 @@ def host_energy(box, trial) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def guest_energy(box, place, count, skip, trial) -> float:
+def guest_energy(box: Box, place: np.ndarray, count: int, skip: int, trial: np.ndarray) -> float:
     """Of a molecule with all others but number `skip` (K), without the tail."""
     total = 0.0
     for s in range(len(box.kind)):
@@ -233,7 +184,9 @@ def guest_energy(box, place, count, skip, trial) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 @no_type_check
-def _with_sites(box, place, begin, end, at, s, t) -> float:
+def _with_sites(
+    box: Box, place: np.ndarray, begin: int, end: int, at: np.ndarray, s: int, t: int
+) -> float:
     """Of one site with those of molecules begin … end − 1.
 
     The box is at least two cutoffs wide, so that rounding finds every image within the cutoff.
@@ -256,165 +209,15 @@ def _with_sites(box, place, begin, end, at, s, t) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def trial_density(box, places, trial) -> float:
-    """How much denser than uniformly insertions are tried at a place."""
-    cell = 0
-    for axis in range(3):
-        x = trial[0, axis] * box.copies[axis]
-        n = places.shape[axis]
-        cell = cell * n + min(np.int64((x - np.floor(x)) * n), n - 1)
-    return UNIFORM + (1 - UNIFORM) * places.density[cell]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def draw_place(box, places, state, trial) -> None:
-    """The centre of a molecule to insert."""
-    if uniform(state) < UNIFORM:
-        for axis in range(3):
-            trial[0, axis] = uniform(state)
-        return
-    cell = pick(state, len(places.chance))
-    if uniform(state) >= places.chance[cell]:
-        cell = places.alias[cell]
-    for axis in range(2, -1, -1):
-        n = places.shape[axis]
-        within = (cell % n + uniform(state)) / n
-        trial[0, axis] = (pick(state, box.copies[axis]) + within) / box.copies[axis]
-        cell //= n
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def turn_freely(box, state, trial) -> None:
-    """Give a molecule any orientation: a uniform unit quaternion (Shoemake 1992)."""
-    if len(box.kind) == 1:
-        return
-    first = uniform(state)
-    one, two = 2 * np.pi * uniform(state), 2 * np.pi * uniform(state)
-    low, high = np.sqrt(1 - first), np.sqrt(first)
-    x, y, z, w = low * np.sin(one), low * np.cos(one), high * np.sin(two), high * np.cos(two)
-    for s in range(1, len(box.kind)):
-        a, b, c = box.arm[s]
-        # v + 2 q × (q × v + w v)
-        u0, u1, u2 = y * c - z * b + w * a, z * a - x * c + w * b, x * b - y * a + w * c
-        arm = (
-            a + 2 * (y * u2 - z * u1),
-            b + 2 * (z * u0 - x * u2),
-            c + 2 * (x * u1 - y * u0),
-        )
-        for axis in range(3):
-            trial[s, axis] = trial[0, axis] + (
-                arm[0] * box.inverse[0, axis]
-                + arm[1] * box.inverse[1, axis]
-                + arm[2] * box.inverse[2, axis]
-            )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def turn_slightly(box, state, largest, trial) -> None:
-    """Turn a molecule about an axis of any direction by an angle up to the largest."""
-    z, phi = 2 * uniform(state) - 1, 2 * np.pi * uniform(state)
-    flat = np.sqrt(1 - z * z)
-    axis = (flat * np.cos(phi), flat * np.sin(phi), z)
-    angle = largest * (2 * uniform(state) - 1)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    for s in range(1, len(trial)):
-        arm = (trial[s] - trial[0]) @ box.lattice
-        along = axis[0] * arm[0] + axis[1] * arm[1] + axis[2] * arm[2]
-        cross = (
-            axis[1] * arm[2] - axis[2] * arm[1],
-            axis[2] * arm[0] - axis[0] * arm[2],
-            axis[0] * arm[1] - axis[1] * arm[0],
-        )
-        for k in range(3):
-            arm[k] = cosine * arm[k] + sine * cross[k] + (1 - cosine) * along * axis[k]
-        trial[s] = trial[0] + arm @ box.inverse
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def shift_slightly(box, state, largest, trial) -> None:
-    """Shift a molecule by up to the largest step along each Cartesian axis."""
-    shift = np.empty(3)
-    for k in range(3):
-        shift[k] = largest * (2 * uniform(state) - 1)
-    for axis in range(3):
-        moved = (
-            shift[0] * box.inverse[0, axis]
-            + shift[1] * box.inverse[1, axis]
-            + shift[2] * box.inverse[2, axis]
-        )
-        moved -= np.floor(trial[0, axis] + moved)
-        for s in range(len(trial)):
-            trial[s, axis] += moved
-
-
-@njit(inline="always")
-@no_type_check
-def pick(state: np.ndarray, count: int) -> int:
-    """One of 0 … count − 1."""
-    return min(np.int64(uniform(state) * count), count - 1)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def uniform(state: np.ndarray) -> float:
-    """In [0, 1): the upper 53 bits of xoshiro256++ (Blackman & Vigna 2021, doi:10.1145/3460772)."""
-    total = state[0] + state[3]
-    word = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
-    shifted = state[1] << np.uint64(17)
-    state[2] ^= state[0]
-    state[3] ^= state[1]
-    state[1] ^= state[2]
-    state[0] ^= state[3]
-    state[2] ^= shifted
-    state[3] = (state[3] << np.uint64(45)) | (state[3] >> np.uint64(19))
-    return np.float64(word >> np.uint64(11)) * 2.0**-53
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
 def total_energy(box: Box, chain: Chain) -> tuple[float, float]:
     """Energies in the host and between guests (K), summed anew."""
-    host, guests, count = 0.0, 0.0, chain.count[0]
+    host, guests, count = 0.0, 0.0, chain.molecules[0]
     trial = np.empty((len(box.kind), 3))
     for i in range(count):
         trial[:] = chain.place[:, :, i]
         host += host_energy(box, trial)
         guests += guest_energy(box, chain.place, i, -1, trial)
     return host, guests + box.tail * count * count / 2
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-@no_type_check
-def aliases(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Chances and aliases of Walker's method for weights of mean one (doi:10.1145/355744.355749)."""
-    chance, alias = weight.copy(), np.arange(len(weight))
-    small, large = np.empty(len(weight), np.int64), np.empty(len(weight), np.int64)
-    poor = rich = 0
-    for i in range(len(weight)):
-        if chance[i] < 1:
-            small[poor] = i
-            poor += 1
-        else:
-            large[rich] = i
-            rich += 1
-    while poor and rich:
-        poor -= 1
-        i, j = small[poor], large[rich - 1]
-        alias[i] = j
-        chance[j] -= 1 - chance[i]
-        if chance[j] < 1:
-            rich -= 1
-            small[poor] = j
-            poor += 1
-    for n in range(poor):
-        chance[small[n]] = 1
-    for n in range(rich):
-        chance[large[n]] = 1
-    return chance, alias
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

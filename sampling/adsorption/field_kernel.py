@@ -30,7 +30,7 @@ class Atoms(NamedTuple):
 
 @njit(inline="always")
 @no_type_check
-def lennard_jones(r2, four_epsilon, sigma2, shift):
+def lennard_jones(r2: float, four_epsilon: float, sigma2: float, shift: float) -> float:
     """4ε[(σ/r)¹² − (σ/r)⁶] − shift."""
     ratio = sigma2 / r2
     cube = ratio * ratio * ratio
@@ -123,7 +123,8 @@ def _store(energy: np.ndarray, i: int, j: int, k: int, out: np.ndarray) -> None:
     for a in range(BLOCK * i, min(BLOCK * (i + 1), out.shape[0])):
         for b in range(BLOCK * j, min(BLOCK * (j + 1), out.shape[1])):
             for c in range(BLOCK * k, min(BLOCK * (k + 1), out.shape[2])):
-                out[a, b, c] = energy[((a - BLOCK * i) * BLOCK + b - BLOCK * j) * BLOCK + c - BLOCK * k]
+                row = (a - BLOCK * i) * BLOCK + b - BLOCK * j
+                out[a, b, c] = energy[row * BLOCK + c - BLOCK * k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -28,9 +28,7 @@ class Mixing(Protocol):
     ) -> tuple[float, float]: ...
 
 
-def lorentz_berthelot(
-    one: tuple[float, float], other: tuple[float, float]
-) -> tuple[float, float]:
+def lorentz_berthelot(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     """ε = √(ε₁ε₂), σ = (σ₁+σ₂)/2."""
     return math.sqrt(one[0] * other[0]), (one[1] + other[1]) / 2
 

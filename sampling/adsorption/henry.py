@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
-from idnn.units import GAS_CONSTANT
+from idnn.units import BOLTZMANN_PA_A3, GAS_CONSTANT
 from sampling.adsorption.box import box_of, places_of, seeded
 from sampling.adsorption.chain_kernel import widom
 from sampling.adsorption.field import HostField
@@ -61,7 +61,7 @@ def dilute(
     # To first order, what a part's mean energy differs by from that of all.
     scatter = (parts[:, 1] - energy / factor * parts[:, 0]).std(ddof=1) / math.sqrt(len(parts))
     thermal = GAS_CONSTANT * temperature
-    scale = 1 / (field.crystal.density * thermal)
+    scale = field.crystal.mol_per_kg * field.crystal.volume / (BOLTZMANN_PA_A3 * temperature)
     return Dilute(
         henry=_estimate(scale * factor, scale * error[0]),
         heat=_estimate(1e-3 * (thermal + inner), 1e-3 * GAS_CONSTANT * scatter / factor),

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from idnn.units import AVOGADRO, BOLTZMANN_PA_A3, GAS_CONSTANT
+from idnn.checks import require_positive
+from idnn.units import BOLTZMANN_PA_A3, GAS_CONSTANT
 from sampling.adsorption.box import box_of, empty_chain, places_of
 from sampling.adsorption.chain_kernel import (
     FIELDS,
     INSERTION,
     ROTATION,
     TRANSLATION,
-    Box,
-    Chain,
-    Places,
     run,
 )
 from sampling.adsorption.field import HostField
 from sampling.adsorption.fugacity import fugacity_coefficient
+from sampling.adsorption.tables import Box, Chain, Places
 from sampling.estimate import ErgodicMean, Estimate, ergodic_mean
 
 _FEWEST_MOVES = 20
@@ -29,6 +28,7 @@ _TUNINGS = 20
 _WANTED_ACCEPTANCE = 0.4
 _LONGEST_STEPS = (5.0, math.pi)
 _SHORTEST_STEP = 0.02
+_BLOCKS = 20
 
 
 class TooDense(RuntimeError):
@@ -66,9 +66,7 @@ class Schedule:
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}; it is {getattr(self, name)}.")
         if self.precision is not None and not 0 < self.precision < 1:
-            raise ValueError(
-                f"`precision` must lie in (0, 1), or be None; it is {self.precision}."
-            )
+            raise ValueError(f"`precision` must lie in (0, 1), or be None; it is {self.precision}.")
         if self.most < self.records:
             raise ValueError(
                 f"`most` must be at least `records`, {self.records}; it is {self.most}."
@@ -108,25 +106,6 @@ class Uptake:
     records: int
 
 
-@dataclass(eq=False)
-class Run:
-    """Chains of one pressure on their way.
-
-    Attributes:
-        box: the host and the forces.
-        places: where insertions are tried.
-        chains: their states.
-        moves: per record.
-        records: kept so far.
-    """
-
-    box: Box
-    places: Places
-    chains: list[Chain]
-    moves: int
-    records: Float[np.ndarray, "chain sample field"]
-
-
 def uptake(
     field: HostField,
     *,
@@ -152,13 +131,13 @@ def uptake(
         ValueError: a temperature, pressure or fugacity that is not positive; too few copies.
         TooDense: the molecules have no size.
     """
-    for name, value in (("temperature", temperature), ("pressure", pressure)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"`{name}` must be finite and positive; it is {value}.")
+    require_positive("temperature", temperature)
+    require_positive("pressure", pressure)
     schedule = schedule or Schedule()
     if fugacity is None:
         coefficient = fugacity_coefficient(field.guest, temperature=temperature, pressure=pressure)
         fugacity = coefficient * pressure
+    require_positive("fugacity", fugacity)
     box = box_of(field, copies)
     places = places_of(field, box, temperature)
     volume = abs(float(np.linalg.det(box.lattice)))
@@ -223,7 +202,7 @@ def _advance(
     for chain, rows in zip(chains, out, strict=True):
         if not run(box, places, chain, activity, beta, moves, rows):
             raise TooDense(
-                f"{int(chain.count[0])} molecules filled the box, more than spheres of their size "
+                f"{int(chain.molecules[0])} molecules filled the box, more than spheres of their size "
                 "could: give their sites a depth, or lower the pressure."
             )
     return out
@@ -241,9 +220,9 @@ def _uptake(
 ) -> Uptake:
     cells = int(np.prod(box.copies))
     value, stderr = float(loading.mean.value[0]), float(loading.mean.stderr[0])
-    per_mole = 1 / (AVOGADRO * field.crystal.mass) if len(field.crystal.numbers) else math.nan
+    per_mole = field.crystal.mol_per_kg
     means = records.mean((0, 1))
-    tried, accepted = sum(chain.tally[INSERTION] for chain in chains)
+    tried, accepted = np.sum([chain.tally[INSERTION] for chain in chains], axis=0)
     return Uptake(
         pressure=pressure,
         fugacity=fugacity,
@@ -260,13 +239,13 @@ def _uptake(
 
 
 def _heat(records: Float[np.ndarray, "chain sample field"], temperature: float) -> Estimate:
-    """Q = RT − R cov(N, U)/var(N), by a jackknife over twenty blocks of every chain."""
-    blocks = 5 * max(1, 20 // (5 * len(records))) if len(records) < 20 else 1
+    """Q = RT − R cov(N, U)/var(N), by a jackknife over twenty blocks or more of all chains."""
+    blocks = math.ceil(_BLOCKS / len(records))
     length = records.shape[1] // blocks
     parts = records[:, : blocks * length].reshape(len(records) * blocks, length, FIELDS).mean(1)
 
     def heat(mean: np.ndarray) -> np.ndarray:
-        number, energy, square, product = np.moveaxis(mean[..., :4], -1, 0)
+        number, energy, square, product = mean[:, :4].T
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (product - number * energy) / (square - number**2)
         return 1e-3 * GAS_CONSTANT * (temperature - slope)
@@ -274,7 +253,7 @@ def _heat(records: Float[np.ndarray, "chain sample field"], temperature: float) 
     count = len(parts)
     left_out = heat((parts.sum(0) - parts) / (count - 1))
     stderr = math.sqrt((count - 1) / count * float(((left_out - left_out.mean()) ** 2).sum()))
-    return _estimate(float(heat(parts.mean(0))), stderr)
+    return _estimate(float(heat(parts.mean(0, keepdims=True))[0]), stderr)
 
 
 def _estimate(value: float, stderr: float) -> Estimate:
