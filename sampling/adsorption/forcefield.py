@@ -129,11 +129,11 @@ def force_field(name: str) -> ForceField:
     return ForceField(name, known[name])
 
 
-def host_pairs(force: ForceField, crystal: Crystal, site: Site) -> Pairs:
-    """The potentials of a guest's site with every atom of the crystal.
+def require_atoms(force: ForceField, crystal: Crystal) -> list[str]:
+    """The elements of all atoms of the crystal, after a check that each has parameters.
 
     Raises:
-        ValueError: an element of the crystal has no parameters.
+        ValueError: one has none.
     """
     from pymatgen.core.periodic_table import Element
 
@@ -144,7 +144,16 @@ def host_pairs(force: ForceField, crystal: Crystal, site: Site) -> Pairs:
             f"`atoms` of the force field {force.name} must hold every element of {crystal.name}; "
             f"{', '.join(missing)} is missing: add it, or take another force field, such as UFF."
         )
-    return _pairs(force, site, [force.atoms[symbol] for symbol in symbols])
+    return symbols
+
+
+def host_pairs(force: ForceField, crystal: Crystal, site: Site) -> Pairs:
+    """The potentials of a guest's site with every atom of the crystal.
+
+    Raises:
+        ValueError: an element of the crystal has no parameters.
+    """
+    return _pairs(force, site, [force.atoms[symbol] for symbol in require_atoms(force, crystal)])
 
 
 def guest_pairs(force: ForceField, sites: tuple[Site, ...]) -> Pairs:

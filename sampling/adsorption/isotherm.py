@@ -202,8 +202,8 @@ def _advance(
     for chain, rows in zip(chains, out, strict=True):
         if not run(box, places, chain, activity, beta, moves, rows):
             raise TooDense(
-                f"{int(chain.molecules[0])} molecules filled the box, more than spheres of their size "
-                "could: give their sites a depth, or lower the pressure."
+                f"{int(chain.molecules[0])} molecules filled the box, more than spheres of their "
+                "size could: give their sites a depth, or lower the pressure."
             )
     return out
 

@@ -47,8 +47,8 @@ def test_copies_make_a_box_as_wide_as_wanted():
     copies = copies_for(skewed(), 20.0)
     assert (supercell(skewed(), copies).widths >= 20.0).all()
     for axis in range(3):
-        fewer = tuple(n - (k == axis) for k, n in enumerate(copies))
-        assert supercell(skewed(), fewer).widths.min() < 20.0
+        a, b, c = (n - (k == axis) for k, n in enumerate(copies))
+        assert supercell(skewed(), (a, b, c)).widths.min() < 20.0
 
 
 def test_a_supercell_is_the_same_crystal():
