@@ -7,7 +7,7 @@ import re
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,8 +59,10 @@ def read_cif(path: Path) -> Crystal:
     return crystal_of(path.stem, text)
 
 
-def read_library(source: Path) -> Library:
+def read_library(source: Path, names: Collection[str] | None = None) -> Library:
     """All CIF files of a folder and its subfolders, of an archive (tar, zip, wheel), or one file.
+
+    With `names` only those of these names are read.
 
     The distribution of RASPA2 (`pip download RASPA2 --no-deps --no-binary :all:`) holds some 150
     zeolites and frameworks in one archive.
@@ -71,12 +73,17 @@ def read_library(source: Path) -> Library:
     crystals: dict[str, Crystal] = {}
     refused: dict[str, str] = {}
     for name, text in _texts(source):
+        if names is not None and name not in names:
+            continue
         try:
             crystals[name] = crystal_of(name, text)
         except BadStructure as error:
             refused[name] = str(error)
     if not crystals and not refused:
-        raise BadStructure(f"`{source}` must hold CIF files; it holds none: check the path.")
+        raise BadStructure(
+            f"`{source}` must hold CIF files{'' if names is None else ' of ' + ', '.join(names)}; "
+            "it holds none: check the path."
+        )
     return Library(crystals, refused)
 
 

@@ -111,6 +111,14 @@ def test_a_library_keeps_the_sound_and_reports_the_others(tmp_path):
         assert "`bad` must be a CIF file" in library.refused["bad"]
 
 
+def test_a_library_can_be_asked_for_some_names(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.cif").write_text(cif(CHAINS))
+    assert set(read_library(tmp_path, names=("two", "three")).crystals) == {"two"}
+    with pytest.raises(BadStructure, match="must hold CIF files of four; it holds none"):
+        read_library(tmp_path, names=("four",))
+
+
 def test_a_source_without_cif_files_is_refused(tmp_path):
     with pytest.raises(BadStructure, match="must hold CIF files; it holds none"):
         read_library(tmp_path)
