@@ -2,8 +2,8 @@
 
     python examples/benchmarks/adsorption_gcmc.py ARCHIVE [--simulate PATH] [--output DIRECTORY]
 
-The archive is RASPA2-2.0.4.tar.gz of `pip download RASPA2==2.0.4 --no-deps --no-binary :all:`; its CIF files are
-read in place. With the path of a compiled `simulate` (and RASPA_DIR set) RASPA2 runs the same
+The archive is what `pip download RASPA2==2.0.4 --no-deps --no-binary :all:` brings; its CIF files
+are read in place. With the path of a compiled `simulate` (and RASPA_DIR set) RASPA2 runs the same
 cases, without its tabulated grids as in its own examples. Seconds are of CPU, ours with the energy
 grid and the burn-in, without compilation. RASPA2 prints 95 % intervals of five blocks: 2.776
 standard errors.
@@ -166,7 +166,7 @@ def helium(crystal: Crystal, spacing: float) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("structures", type=Path, help="RASPA2's archive, or a folder of its CIFs")
     parser.add_argument("--simulate", type=Path, help="RASPA2's compiled program")
     parser.add_argument("--cycles", type=int, default=10_000, help="of RASPA2, of 60 moves")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
 
 from idnn.adsorption.structures import copies_for
+from idnn.units import COULOMB_K_A
 from sampling.adsorption.chain_kernel import turned_average
 from sampling.adsorption.draws import aliases
+from sampling.adsorption.ewald import alone, guest_waves
 from sampling.adsorption.field import HostField
 from sampling.adsorption.forcefield import guest_pairs
 from sampling.adsorption.tables import Box, Chain, Places
@@ -42,6 +45,9 @@ def box_of(field: HostField, copies: tuple[int, int, int] | None = None) -> Box:
     sites = field.guest.sites
     pairs = guest_pairs(force, sites)
     kinds = [kind.kind for kind in field.guest.kinds]
+    alpha, wave, weight = guest_waves(lattice, force.cutoff)
+    if not field.guest.charged:
+        wave, weight = wave[:0], weight[:0]
     return Box(
         coefficients=field.coefficients,
         copies=np.array(copies),
@@ -54,7 +60,12 @@ def box_of(field: HostField, copies: tuple[int, int, int] | None = None) -> Box:
         sigma2=pairs.sigma**2,
         shift=pairs.shift,
         cutoff2=force.cutoff**2,
-        tail=float(pairs.tail.sum()) / float(np.linalg.det(lattice)),
+        tail=float(pairs.tail.sum()) / abs(float(np.linalg.det(lattice))),
+        charge=math.sqrt(COULOMB_K_A) * np.array([site.charge for site in sites]),
+        alpha=alpha,
+        wave=wave,
+        weight=weight,
+        alone=alone(field.guest, alpha),
     )
 
 
@@ -92,6 +103,9 @@ def empty_chain(field: HostField, box: Box, seed: tuple[int, ...]) -> Chain:
         state=seeded(*seed),
         step=np.array(_FIRST_STEPS),
         tally=np.zeros((4, 2), dtype=np.int64),
+        amplitude=np.zeros(len(box.wave), dtype=complex),
+        change=np.zeros(len(box.wave), dtype=complex),
+        phase=np.zeros((3, 2 * int(np.abs(box.wave).max(initial=0)) + 1), dtype=complex),
     )
 
 

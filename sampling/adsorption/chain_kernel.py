@@ -14,6 +14,7 @@ from sampling.adsorption.draws import (
     turn_slightly,
     uniform,
 )
+from sampling.adsorption.ewald_kernel import add_waves, screened_energy, wave_cost
 from sampling.adsorption.field_kernel import interpolate, lennard_jones
 from sampling.adsorption.tables import Box, Chain, Places
 
@@ -66,9 +67,9 @@ def run(
             out[record, 3] += count * energy
             out[record, 4] += chain.energy[0]
             out[record, 5] += chain.energy[1]
+            if count == chain.place.shape[2]:
+                return False
         out[record] /= moves
-        if chain.molecules[0] + moves >= chain.place.shape[2]:
-            return False
     return True
 
 
@@ -87,6 +88,10 @@ def insert(
     if beta * host > _ALMOST_FORBIDDEN:
         return
     guests = guest_energy(box, chain.place, count, -1, trial) + box.tail * (count + 0.5)
+    if len(box.wave) and beta * (host + guests) < _ALMOST_FORBIDDEN:
+        chain.change[:] = 0
+        add_waves(box, chain, trial, 1.0)
+        guests += box.alone + wave_cost(box, chain)
     ratio = activity / ((count + 1) * bias) * np.exp(-beta * (host + guests))
     if uniform(chain.state) < ratio:
         chain.place[:, :, count] = trial
@@ -94,6 +99,7 @@ def insert(
         chain.molecules[0] += 1
         chain.energy[0] += host
         chain.energy[1] += guests
+        chain.amplitude[:] += chain.change
         chain.tally[INSERTION, 1] += 1
 
 
@@ -111,6 +117,10 @@ def delete(
     trial[:] = chain.place[:, :, chosen]
     host = chain.host[chosen]
     guests = guest_energy(box, chain.place, count, chosen, trial) + box.tail * (count - 0.5)
+    if len(box.wave):
+        chain.change[:] = 0
+        add_waves(box, chain, trial, -1.0)
+        guests += box.alone - wave_cost(box, chain)
     bias = trial_density(box, places, trial)
     ratio = count * bias / activity * np.exp(beta * (host + guests))
     if uniform(chain.state) < ratio:
@@ -120,6 +130,7 @@ def delete(
         chain.molecules[0] = last
         chain.energy[0] -= host
         chain.energy[1] -= guests
+        chain.amplitude[:] += chain.change
         chain.tally[DELETION, 1] += 1
 
 
@@ -135,6 +146,9 @@ def displace(box: Box, chain: Chain, trial: np.ndarray, beta: float, turning: bo
     chosen = pick(chain.state, count)
     trial[:] = chain.place[:, :, chosen]
     before = guest_energy(box, chain.place, count, chosen, trial)
+    chain.change[:] = 0
+    if len(box.wave):
+        add_waves(box, chain, trial, -1.0)
     if turning:
         turn_slightly(box, chain.state, chain.step[ROTATION], trial)
     else:
@@ -143,12 +157,16 @@ def displace(box: Box, chain: Chain, trial: np.ndarray, beta: float, turning: bo
     if beta * (host - chain.host[chosen]) > _ALMOST_FORBIDDEN:
         return
     guests = guest_energy(box, chain.place, count, chosen, trial) - before
+    if len(box.wave) and beta * guests < _ALMOST_FORBIDDEN:
+        add_waves(box, chain, trial, 1.0)
+        guests += wave_cost(box, chain)
     cost = host - chain.host[chosen] + guests
     if uniform(chain.state) < np.exp(-beta * cost):
         chain.place[:, :, chosen] = trial
         chain.energy[0] += host - chain.host[chosen]
         chain.energy[1] += guests
         chain.host[chosen] = host
+        chain.amplitude[:] += chain.change
         chain.tally[move, 1] += 1
 
 
@@ -172,13 +190,16 @@ def host_energy(box: Box, trial: np.ndarray) -> float:
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def guest_energy(box: Box, place: np.ndarray, count: int, skip: int, trial: np.ndarray) -> float:
-    """Of a molecule with all others but number `skip` (K), without the tail."""
+    """Of a molecule with all others but number `skip` (K), without the tail and the waves."""
     total = 0.0
     for s in range(len(box.kind)):
         for t in range(len(box.kind)):
             if box.four_epsilon[s, t] > 0:
                 total += _with_sites(box, place[t], 0, skip, trial[s], s, t)
                 total += _with_sites(box, place[t], skip + 1, count, trial[s], s, t)
+    if len(box.wave):
+        total += screened_energy(box, place, 0, skip, trial)
+        total += screened_energy(box, place, skip + 1, count, trial)
     return total
 
 
@@ -210,13 +231,17 @@ def _with_sites(
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def total_energy(box: Box, chain: Chain) -> tuple[float, float]:
-    """Energies in the host and between guests (K), summed anew."""
+    """Energies in the host and between guests (K), summed anew, as are the waves' amplitudes."""
     host, guests, count = 0.0, 0.0, chain.molecules[0]
+    chain.amplitude[:], chain.change[:] = 0, 0
     trial = np.empty((len(box.kind), 3))
     for i in range(count):
         trial[:] = chain.place[:, :, i]
         host += host_energy(box, trial)
         guests += guest_energy(box, chain.place, i, -1, trial)
+        add_waves(box, chain, trial, 1.0)
+    guests += wave_cost(box, chain) + count * (box.alone if len(box.wave) else 0.0)
+    chain.amplitude[:] += chain.change
     return host, guests + box.tail * count * count / 2
 
 

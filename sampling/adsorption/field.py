@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import spline_filter
 
 from idnn.adsorption.structures import Crystal
+from sampling.adsorption.ewald import (
+    images_within,
+    potential_at,
+    potential_grid,
+    require_charges,
+)
 from sampling.adsorption.field_kernel import (
     BLOCK,
     CEILING,
@@ -84,14 +89,21 @@ def host_field(
         threads: that share the work.
 
     Raises:
-        ValueError: a spacing that is not positive, or an element without parameters.
+        ValueError: a spacing that is not positive, an element without parameters, or a charged
+            guest in a host whose charges are not given or do not cancel.
     """
     if not 0 < spacing <= 1:
         raise ValueError(f"`spacing` must lie in (0, 1] Å; it is {spacing}.")
+    require_charges(crystal, guest)
     lengths = np.linalg.norm(crystal.lattice, axis=1)
     # Even numbers, so that every other point is a grid too: their difference is an error bar.
-    shape = [max(_FEWEST_POINTS, 2 * math.ceil(n / spacing / 2)) for n in lengths]
+    x, y, z = (max(_FEWEST_POINTS, 2 * math.ceil(n / spacing / 2)) for n in lengths)
+    shape = (x, y, z)
     values = np.stack([_on_grid(crystal, force, site, shape, threads) for site in guest.kinds])
+    if guest.charged and np.any(crystal.charges):
+        potential = potential_grid(crystal, shape, threads)
+        charges = np.array([site.charge for site in guest.kinds])
+        values += (charges[:, None, None, None] * potential).astype(np.float32)
     coefficients = np.stack([_spline(grid) for grid in values])
     return HostField(crystal, force, guest, values, coefficients)
 
@@ -99,10 +111,13 @@ def host_field(
 def exact_energy(
     crystal: Crystal, force: ForceField, site: Site, fractional: Float[np.ndarray, "point 3"]
 ) -> Float[np.ndarray, " point"]:
-    """Energies (K) of a site, summed atom by atom."""
+    """Energies (K) of a site, summed atom by atom and, for charges, wave by wave."""
     atoms, tail = images(crystal, force, site)
     points = (fractional % 1.0) @ crystal.lattice
-    return exact_energies(atoms, points, force.cutoff) + tail
+    energy = exact_energies(atoms, points, force.cutoff) + tail
+    if site.charge and crystal.charges is not None:
+        energy += site.charge * potential_at(crystal, fractional)
+    return energy
 
 
 def interpolation_error(
@@ -125,17 +140,9 @@ def interpolation_error(
 def images(crystal: Crystal, force: ForceField, site: Site) -> tuple[Atoms, float]:
     """Atoms within the cutoff of the cell, and the energy (K) of those beyond on the average."""
     pairs = host_pairs(force, crystal, site)
-    margin = force.cutoff / crystal.widths
-    reach = np.ceil(margin).astype(int)
-    place, which = [], []
-    for image in product(*(range(-n, n + 1) for n in reach)):
-        shifted = crystal.fractional + np.array(image)
-        near = ((shifted > -margin) & (shifted < 1 + margin)).all(1)
-        place.append(shifted[near])
-        which.append(np.flatnonzero(near))
-    index = np.concatenate(which)
+    place, index = images_within(crystal, force.cutoff)
     atoms = Atoms(
-        place=np.concatenate(place) @ crystal.lattice,
+        place=place,
         four_epsilon=4 * pairs.epsilon[index],
         sigma2=pairs.sigma[index] ** 2,
         shift=pairs.shift[index],
@@ -144,7 +151,7 @@ def images(crystal: Crystal, force: ForceField, site: Site) -> tuple[Atoms, floa
 
 
 def _on_grid(
-    crystal: Crystal, force: ForceField, site: Site, shape: list[int], threads: int
+    crystal: Crystal, force: ForceField, site: Site, shape: tuple[int, int, int], threads: int
 ) -> Float32[np.ndarray, "x y z"]:
     atoms, tail = images(crystal, force, site)
     out = np.empty(shape, np.float32)

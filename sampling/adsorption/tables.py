@@ -21,6 +21,11 @@ class Box(NamedTuple):
         shift: K, float64 [site, site].
         cutoff2: Å².
         tail: twice a molecule pair's mean energy beyond the cutoff (K).
+        charge: of each site, its square an energy times a distance, float64 [site] (√(K Å)).
+        alpha: width of the screening charges of Ewald's sum (1/Å).
+        wave: numbers of the wave vectors of half of space, int64 [wave, 3]; none without charges.
+        weight: of the squared amplitude of each (K), float64 [wave].
+        alone: energy of a molecule's screening charges with itself, to be added (K).
     """
 
     coefficients: np.ndarray
@@ -35,6 +40,11 @@ class Box(NamedTuple):
     shift: np.ndarray
     cutoff2: float
     tail: float
+    charge: np.ndarray
+    alpha: float
+    wave: np.ndarray
+    weight: np.ndarray
+    alone: float
 
 
 class Places(NamedTuple):
@@ -64,6 +74,9 @@ class Chain(NamedTuple):
         state: of the generator, uint64 [4].
         step: largest translation (Å) and rotation (rad), float64 [2].
         tally: tried and accepted, int64 [move, 2].
+        amplitude: of the charges' waves, complex128 [wave].
+        change: what the last trial would add to them, complex128 [wave].
+        phase: room for the powers of a site's phases, complex128 [axis, 2 largest + 1].
     """
 
     place: np.ndarray
@@ -73,3 +86,6 @@ class Chain(NamedTuple):
     state: np.ndarray
     step: np.ndarray
     tally: np.ndarray
+    amplitude: np.ndarray
+    change: np.ndarray
+    phase: np.ndarray
