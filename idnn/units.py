@@ -17,3 +17,11 @@ VACUUM_PERMITTIVITY = 8.8541878128e-12
 
 GAS_CONSTANT = BOLTZMANN_EV * EV_PER_SITE_IN_J_PER_MOL
 """R in J/(mol K)."""
+
+BOLTZMANN_PA_A3 = 1e30 * GAS_CONSTANT / AVOGADRO
+"""k_B in Pa Å³/K."""
+
+COULOMB_K_A = (
+    1e10 * ELEMENTARY_CHARGE / (4 * 3.141592653589793 * VACUUM_PERMITTIVITY * BOLTZMANN_EV)
+)
+"""e²/(4πε₀ k_B) in K Å: the energy over k_B of two elementary charges 1 Å apart."""

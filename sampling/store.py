@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from idnn.files import CannotWrite, DirectoryInUse
+from sampling.ledger import BadStore, Ledger, Schema, first_difference, now
+
+__all__ = ["FORMAT", "BadStore", "Proposal", "Session", "Store", "first_difference"]
 
 FORMAT = "scalebridge-campaign-3"
 
 _TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE proposal (
   point INTEGER PRIMARY KEY, round INTEGER NOT NULL, reason TEXT NOT NULL,
   target TEXT NOT NULL, kappa TEXT NOT NULL, seed INTEGER NOT NULL);
@@ -28,14 +26,11 @@ CREATE TABLE round (round INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE session (started TEXT NOT NULL, settings TEXT NOT NULL, versions TEXT NOT NULL);
 CREATE TABLE stage (stage TEXT NOT NULL, seconds REAL NOT NULL, date TEXT NOT NULL);
 """
-_APPEND_ONLY = """
-CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END;
-"""
-
-
-class BadStore(ValueError):
-    """A file that is not a store of this campaign."""
+_SCHEMA = Schema(
+    format=FORMAT,
+    tables=_TABLES,
+    append_only=("meta", "session", "proposal", "label", "round", "stage"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,39 +70,17 @@ class Store:
             DirectoryInUse: another process has locked it.
         """
         self.path = path
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
-        except sqlite3.OperationalError as error:
-            raise CannotWrite(f"`store`: cannot open {path} ({error}).") from error
-        try:
-            self._open(identity)
-        except sqlite3.OperationalError as error:
-            self.close()
-            if _code(error) == sqlite3.SQLITE_BUSY:
-                raise DirectoryInUse(
-                    f"`store`: {path} is in use by another process; wait for it to end."
-                ) from error
-            raise CannotWrite(
-                f"`store`: cannot write {path} ({error}); free some space, or end what holds it."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise BadStore(
-                f"`store`: {path} is not a SQLite file or is damaged ({error}); "
-                "restore a copy, or choose another directory to start afresh."
-            ) from error
-        except BadStore:
-            self.close()
-            raise
+        self._ledger = Ledger(path, _SCHEMA, identity)
+        self._connection = self._ledger.connection
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._ledger.close()
 
     def add_session(self, settings: Mapping[str, Any], versions: Mapping[str, str]) -> None:
         """Append the settings and versions with which the campaign goes on."""
-        row = (_now(), json.dumps(settings), json.dumps(versions))
-        with self._transaction() as connection:
+        row = (now(), json.dumps(settings), json.dumps(versions))
+        with self._ledger.transaction() as connection:
             connection.execute("INSERT INTO session VALUES (?, ?, ?)", row)
 
     def add_proposals(self, proposals: Iterable[Proposal]) -> None:
@@ -116,25 +89,25 @@ class Store:
             (p.point, p.round, p.reason, json.dumps(p.target), json.dumps(p.kappa), p.seed)
             for p in proposals
         ]
-        with self._transaction() as connection:
+        with self._ledger.transaction() as connection:
             connection.executemany("INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def add_labels(self, labels: Mapping[int, Mapping[str, Any]]) -> None:
         """Append the labels of some points, all or none."""
-        stamp = (version("scalebridge"), _now())
+        stamp = (version("scalebridge"), now())
         rows = [(point, json.dumps(content), *stamp) for point, content in labels.items()]
-        with self._transaction() as connection:
+        with self._ledger.transaction() as connection:
             connection.executemany("INSERT INTO label VALUES (?, ?, ?, ?)", rows)
 
     def add_round(self, index: int, content: Mapping[str, Any]) -> None:
         """Append what was learned in a round."""
-        with self._transaction() as connection:
+        with self._ledger.transaction() as connection:
             connection.execute("INSERT INTO round VALUES (?, ?)", (index, json.dumps(content)))
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Append wall time spent in a stage."""
-        with self._transaction() as connection:
-            connection.execute("INSERT INTO stage VALUES (?, ?, ?)", (stage, seconds, _now()))
+        with self._ledger.transaction() as connection:
+            connection.execute("INSERT INTO stage VALUES (?, ?, ?)", (stage, seconds, now()))
 
     def proposals(self, round_index: int | None = None) -> list[Proposal]:
         """Proposals of one round, or all, by point."""
@@ -170,101 +143,4 @@ class Store:
 
     def identity(self) -> dict[str, Any]:
         """What all sessions share."""
-        return self._meta()["identity"]
-
-    def _open(self, identity: Mapping[str, Any] | None) -> None:
-        if identity is not None and not self._has_tables():
-            self._create(identity)
-        meta = self._meta()
-        if meta.get("format") != FORMAT:
-            raise BadStore(
-                f"`store`: {self.path} has format {meta.get('format')!r}; "
-                f"this version reads {FORMAT!r}; choose another directory."
-            )
-        self._require_whole()
-        if identity is None:
-            return
-        difference = first_difference(meta["identity"], json.loads(json.dumps(identity)))
-        if difference is not None:
-            key, stored, given = difference
-            raise BadStore(
-                f"`{key}`: the store {self.path} was made with {stored!r}, not {given!r}; set it "
-                "back, or choose another directory for another campaign."
-            )
-        # Only now: a file of something else must not be changed, not even its journal mode.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-
-    def _has_tables(self) -> bool:
-        return bool(self._connection.execute("SELECT name FROM sqlite_master").fetchall())
-
-    def _require_whole(self) -> None:
-        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-
-    def _create(self, identity: Mapping[str, Any]) -> None:
-        script = "".join(
-            _APPEND_ONLY.format(table=table, verb=verb)
-            for table in ("meta", "session", "proposal", "label", "round", "stage")
-            for verb in ("UPDATE", "DELETE")
-        )
-        rows = {"format": FORMAT, "created": _now(), "identity": dict(identity)}
-        with self._transaction() as connection:
-            for statement in (_TABLES + script).split(";\n"):
-                connection.execute(statement)
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in rows.items()]
-            )
-
-    def _meta(self) -> dict[str, Any]:
-        try:
-            rows = self._connection.execute("SELECT key, value FROM meta").fetchall()
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_ERROR:  # that is, no such table or column
-                raise
-            raise BadStore(
-                f"`store`: {self.path} is a SQLite file of something else ({error}); "
-                "choose another directory."
-            ) from error
-        return {key: json.loads(value) for key, value in rows}
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if not isinstance(error, sqlite3.OperationalError):
-                raise
-            raise CannotWrite(
-                f"`store`: cannot write {self.path} ({error}); what was stored is intact: free "
-                "some space, or end what holds it, and run the same command again."
-            ) from error
-
-
-def first_difference(
-    stored: object, given: object, key: str = ""
-) -> tuple[str, object, object] | None:
-    """Dotted key, old and new value of the first leaf in which two settings differ."""
-    if isinstance(stored, Mapping) and isinstance(given, Mapping):
-        for name in sorted(stored.keys() | given.keys()):
-            inner = f"{key}.{name}" if key else name
-            found = first_difference(stored.get(name), given.get(name), inner)
-            if found is not None:
-                return found
-        return None
-    return None if stored == given else (key, stored, given)
-
-
-def _code(error: sqlite3.OperationalError) -> int:
-    """SQLite's primary result code; its generic one where Python itself raised."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        return self._ledger.identity()

@@ -1,0 +1,1 @@
+"""Gas adsorption in porous crystals: structures, what they hold, and models of it."""

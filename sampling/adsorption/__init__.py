@@ -1,0 +1,1 @@
+"""Adsorption in rigid porous crystals: Henry coefficients, isotherms, heats, and their labels."""
