@@ -17,12 +17,12 @@ from idnn.files import exclusive
 from idnn.runtime import keep_freed_memory
 from phasefield.adaptive import StepControl
 from phasefield.coherency import coherent
-from phasefield.cube_plot import plot_cube
 from phasefield.free_energies import load_energy
 from phasefield.gamma_prime import NAMES, GammaPrime, box, gamma_prime
 from phasefield.implicit import implicit_bdf2
 from phasefield.ni_al import NI_AL, fixed
 from phasefield.observe import L12Variants
+from phasefield.particle_plot import plot_particles
 from phasefield.plotting import plot_microstructure
 from phasefield.precipitates import precipitated, scattered_precipitates
 from phasefield.recorder import RunRecorder
@@ -66,14 +66,14 @@ def main() -> None:
         recorder = RunRecorder(directory, grid, list(NAMES), seen, {"temperature": KELVIN})
         control = replace(CONTROL, tolerance=o.tolerance)
         solution = solve(ni_al.model, u0, times, control=control, recorder=recorder)
-    u, figure = solution.u.cpu(), directory / "gamma_prime.png"
+    u, png = solution.u.cpu(), directory / "gamma_prime.png"
     title, phases = f"{KELVIN:g} K, {solution.time / 3600:.3g} h", seen(u).numpy()
     if o.dimensions == 3:
-        plot_cube(phases, grid.spacing, title, figure)
+        plot_particles(u[0].numpy(), ni_al.mean_composition(0.5), phases, grid.spacing, title, png)
     else:
-        plot_microstructure(u.numpy(), phases, NAMES, seen.labels, grid.spacing, title, figure)
-    share = float((u[0] > sum(ni_al.compositions) / 2).double().mean())
-    print(f"{figure}: {solution.wall_s:.0f} s, γ′ {share:.4f}, lever rule {FRACTION:.4f}")
+        plot_microstructure(u.numpy(), phases, NAMES, seen.labels, grid.spacing, title, png)
+    share = float((u[0] > ni_al.mean_composition(0.5)).double().mean())
+    print(f"{png}: {solution.wall_s:.0f} s, γ′ {share:.4f}, lever rule {FRACTION:.4f}")
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ HEAVY = {
     "symengine": {"database", "sublattices", "translation"},
     "xarray": {"files", "outputs", "plotting", "runs", "structure_plot"},
     "pydantic": {"settings"},
-    "matplotlib": {"animation", "cube_plot", "plotting", "structure_plot"},
+    "matplotlib": {"animation", "particle_plot", "plotting", "structure_plot"},
     "PIL": {"animation"},
-    "scipy": {"flat_interface", "particles"},
+    "scipy": {"flat_interface", "particle_plot", "particles"},
     "tqdm": {"__main__"},
     "pycalphad": {"database", "mobility", "phases", "sublattices"},
 }
