@@ -83,8 +83,8 @@ def neutral(log_c: Tensor, charge: Tensor, fixed: Tensor) -> Tensor:
 class InformedNetwork(nn.Module):
     """A network of place, membrane, feed and flux for the profile, with the membranes' numbers.
 
-    If `hard`, profile and permeate are
-    made neutral by shifting all along Boltzmann factors; or neutrality is a residual.
+    If `hard`, profile and permeate are made neutral by shifting all along Boltzmann factors; or
+    neutrality is a residual.
     """
 
     def __init__(self, seen: Measurements, seed: int, *, hard: bool) -> None:

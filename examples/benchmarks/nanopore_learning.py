@@ -103,7 +103,7 @@ def local(seen: Measurements, seed: int, closure: LearnedClosure) -> dict[str, P
 
 
 def baselines(seen: Measurements, seed: int, closure: LearnedClosure) -> dict[str, Predict]:
-    """What uses physics not at all, or softly; where each membrane is seen more than once."""
+    """What uses physics not at all, or softly; of membranes that are seen."""
     del closure
     return {
         "mean of the membrane": partial(averages, seen),
