@@ -46,10 +46,10 @@ class Clearance:
 
     @cached_property
     def neighbours(self) -> Int[np.ndarray, "neighbour 3"]:
-        """Steps to all points whose Voronoi cells touch: 6 of a rectangular grid's, at most 14.
+        """Steps to the points whose Voronoi cells share a face: 6 in a rectangular grid, at most 14.
 
-        These are the shortest vectors of their class modulo twice the grid (Conway & Sloane 1992,
-        doi:10.1098/rspa.1992.0071). At ties all are kept, so 26 are possible.
+        Each is with its opposite the only shortest vector of its class modulo twice the grid
+        (Conway & Sloane 1992, doi:10.1098/rspa.1992.0071).
         """
         return _voronoi_vectors(self.steps)
 
@@ -168,5 +168,6 @@ def _voronoi_vectors(steps: Float[np.ndarray, "3 3"]) -> Int[np.ndarray, "neighb
     for odd in product((0, 1), repeat=3):
         same = (vectors % 2 == np.array(odd)).all(1)
         if any(odd):
-            found.append(vectors[same & (length <= (1 + 1e-9) * length[same].min())])
+            shortest = vectors[same & (length <= (1 + 1e-9) * length[same].min())]
+            found.append(shortest if len(shortest) == 2 else shortest[:0])
     return np.concatenate(found)

@@ -90,7 +90,7 @@ def describe(
 ) -> Descriptors:
     """Geometric descriptors from a grid of distances to the nearest atom's surface.
 
-    Grid points are joined to those whose Voronoi cells touch theirs. A sphere of clearance t that
+    Grid points are joined to those whose Voronoi cells share a face with theirs. A sphere of clearance t that
     moves on continuous paths passes from point to point at t − mesh or more, and on the straight
     way between two joined points no more than half a stride is lost. So diameters of windows are
     wrong by less than twice the larger of these: 0.35 Å in a cubic grid of 0.2 Å. Volumes and

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.ndimage import maximum_filter
 from scipy.optimize import linprog
 
@@ -23,9 +23,7 @@ def cavity(field: Clearance) -> float:
     it: those within a mesh of the highest, or the 64 highest of them.
     """
     values = field.values
-    ball = np.zeros(2 * np.abs(field.neighbours).max(0) + 1, dtype=bool)
-    ball[tuple((field.neighbours + np.abs(field.neighbours).max(0)).T)] = True
-    higher = values >= maximum_filter(values, footprint=ball, mode="wrap") - 1e-9
+    higher = values >= maximum_filter(values, size=3, mode="wrap") - 1e-9
     index = np.argwhere(higher & (values >= values.max() - field.mesh))
     order = np.argsort(-values[tuple(index.T)], kind="stable")[:_MOST_STARTS]
     return max(_climb(field, n @ field.steps) for n in index[order])

@@ -71,10 +71,12 @@ def _near(
 def _fill_block(
     place: np.ndarray, radius: np.ndarray, steps: np.ndarray, first: np.ndarray, out: np.ndarray
 ) -> None:
+    point = np.empty(3)
     for a in range(first[0], min(first[0] + BLOCK, out.shape[0])):
         for b in range(first[1], min(first[1] + BLOCK, out.shape[1])):
             for c in range(first[2], min(first[2] + BLOCK, out.shape[2])):
-                point = a * steps[0] + b * steps[1] + c * steps[2]
+                for axis in range(3):
+                    point[axis] = a * steps[0, axis] + b * steps[1, axis] + c * steps[2, axis]
                 out[a, b, c] = clearance_at(place, radius, point)
 
 
@@ -83,16 +85,16 @@ def _fill_block(
 def _find(parent: np.ndarray, shift: np.ndarray, node: int) -> int:
     """The root of a node, which becomes its parent; its cell is then counted from the root's."""
     root = node
-    total = np.zeros(3, np.int32)
+    x, y, z = np.int32(0), np.int32(0), np.int32(0)
     while parent[root] != root:
-        total += shift[root]
+        x, y, z = x + shift[root, 0], y + shift[root, 1], z + shift[root, 2]
         root = parent[root]
     while parent[node] != root and node != root:
         following = parent[node]
-        rest = total - shift[node]
-        shift[node] = total
+        p, q, r = x - shift[node, 0], y - shift[node, 1], z - shift[node, 2]
+        shift[node, 0], shift[node, 1], shift[node, 2] = x, y, z
         parent[node] = root
-        total = rest
+        x, y, z = p, q, r
         node = following
     return root
 
@@ -160,6 +162,15 @@ def percolate(
     return first, rank
 
 
+@njit(inline="always")
+@no_type_check
+def _same_cell(shift: np.ndarray, one: int, other: int, wrap: np.ndarray) -> bool:
+    for axis in range(3):
+        if wrap[axis] + shift[one, axis] != shift[other, axis]:
+            return False
+    return True
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _join(
@@ -174,6 +185,8 @@ def _join(
 ) -> int:
     """Joins the sets of two points, the other being `wrap` cells away; returns the root."""
     a, b = _find(parent, shift, one), _find(parent, shift, other)
+    if a == b and _same_cell(shift, one, other, wrap):
+        return a
     apart = wrap + shift[one] - shift[other]
     if a == b:
         rank[a] = _add_loop(loops[a], rank[a], apart)
@@ -214,17 +227,36 @@ def exposed_shares(
     for n in range(len(shares)):
         count = 0
         for m in range(len(place)):
-            r2 = ((place[m] - atoms[0][n]) ** 2).sum()
+            r2 = 0.0
+            for axis in range(3):
+                r2 += (place[m, axis] - atoms[0][n, axis]) ** 2
             if 1e-12 < r2 < (radius[m] + atoms[1][n]) ** 2:
                 near[count] = m
                 count += 1
-        around, reach = place[near[:count]], radius[near[:count]]
+        blocker = 0
         for direction in directions:
             point = atoms[0][n] + atoms[1][n] * direction
-            if clearance_at(around, reach, point) > -1e-9:
+            blocker = _blocker(place, radius, near[:count], point, blocker)
+            if blocker == count:
                 found = _kind_near(point @ inverse, steps, kind)
                 shares[n, 0 if found == 1 else 1] += 1 / len(directions)
     return shares
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _blocker(
+    place: np.ndarray, radius: np.ndarray, near: np.ndarray, point: np.ndarray, last: int
+) -> int:
+    """Which sphere of a list a point is in, tried from the last one on; their number if none."""
+    count = len(near)
+    for tried in range(count):
+        n = (last + tried) % count
+        m = near[n]
+        x, y, z = place[m, 0] - point[0], place[m, 1] - point[1], place[m, 2] - point[2]
+        if x * x + y * y + z * z < radius[m] ** 2 - 1e-9:
+            return n
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
