@@ -160,9 +160,7 @@ class _Areas(NamedTuple):
     pockets: float
 
 
-def _opened(
-    field: Clearance, least: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _opened(field: Clearance, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points with at least this clearance, highest first, and what `percolate` says of them."""
     values = field.values.ravel()
     order = np.flatnonzero(values >= least)

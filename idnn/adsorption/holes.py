@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 
 from idnn.adsorption.clearance import Clearance
 
-_MOST_NEAR = 16
+_MOST_NEAR = 28
 _MOST_STARTS = 64
 _MOST_STEPS = 30
 
@@ -53,10 +53,11 @@ def _climb(field: Clearance, point: Float[np.ndarray, "3"]) -> float:
 def window(
     field: Clearance, point: Float[np.ndarray, "3"], *, value: float, within: float
 ) -> float:
-    """Clearance (Å) of the window between three atoms that is nearest to a point.
+    """Clearance (Å) of the narrowest window between three atoms close to a point.
 
     A window is where a sphere that touches three atoms is caught between them: the touching points
-    surround its centre, in the plane of the atoms.
+    surround its centre, in the plane of the atoms. Of several that follow each other in a channel
+    the narrowest counts.
 
     Args:
         field: clearance of the crystal.
@@ -67,38 +68,43 @@ def window(
     """
     gap = np.linalg.norm(field.place - point, axis=1) - field.radius
     near = np.argsort(gap)[:_MOST_NEAR]
-    near = near[gap[near] < value + 16 * within]
-    best, nearest = value, 8 * within
-    for three in combinations(near, 3):
-        for clear, centre in _touching(field.place[list(three)], field.radius[list(three)]):
-            apart = float(np.linalg.norm(centre - point))
-            fits = value - field.stride / 2 - 1e-9 <= clear <= value + within + 1e-9
-            if fits and apart < nearest and abs(field(centre) - clear) < 1e-6:
-                best, nearest = clear, apart
-    return best
+    threes = near[np.array(list(combinations(range(len(near)), 3)), dtype=int).reshape(-1, 3)]
+    clear, centre = _touching(field.place[threes], field.radius[threes])
+    close = np.linalg.norm(centre - point, axis=1) < 8 * within
+    fits = (clear >= value - field.stride / 2 - 1e-9) & (clear <= value + within + 1e-9)
+    for n in np.flatnonzero(close & fits)[np.argsort(clear[close & fits])]:
+        if abs(field(centre[n]) - clear[n]) < 1e-6:
+            return float(clear[n])
+    return value
 
 
 def _touching(
-    place: Float[np.ndarray, "3 3"], radius: Float[np.ndarray, "3"]
-) -> list[tuple[float, Float[np.ndarray, "3"]]]:
+    place: Float[np.ndarray, "three 3 3"], radius: Float[np.ndarray, "three 3"]
+) -> tuple[Float[np.ndarray, " sphere"], Float[np.ndarray, "sphere 3"]]:
     """Radii and centres of spheres that touch three atoms and are surrounded by them.
 
     |p − cᵢ| = t + Rᵢ in the atoms' plane; differences of two are linear, p = A + B t.
     """
-    edges = place[1:] - place[0]
-    normal = np.cross(edges[0], edges[1])
-    if normal @ normal < 1e-9 * (edges[0] @ edges[0]) * (edges[1] @ edges[1]):
-        return []
-    rows = np.vstack([edges, normal])
-    right = 0.5 * ((edges**2).sum(1) - radius[1:] ** 2 + radius[0] ** 2)
-    fixed = np.linalg.solve(rows, np.append(right, 0.0))
-    slope = np.linalg.solve(rows, np.append(radius[0] - radius[1:], 0.0))
-    half = fixed @ slope - radius[0]
-    quadratic = np.array([slope @ slope - 1, 2 * half, fixed @ fixed - radius[0] ** 2])
-    found = []
-    for root in np.roots(quadratic):
-        centre = fixed + slope * root.real
-        shares = np.linalg.lstsq(edges.T, centre, rcond=None)[0]
-        if abs(root.imag) < 1e-12 and min(*shares, 1 - shares.sum()) > -1e-6:
-            found.append((float(root.real), place[0] + centre))
-    return found
+    edges = place[:, 1:] - place[:, :1]
+    normal = np.cross(edges[:, 0], edges[:, 1])
+    square = (edges**2).sum(2)
+    plane = (normal**2).sum(1) > 1e-9 * square.prod(1)
+    edges, normal, square, corner = edges[plane], normal[plane], square[plane], place[plane, 0]
+    first, more = radius[plane, 0], radius[plane, 1:]
+    right = np.zeros((len(edges), 3, 2))
+    right[:, :2, 0] = 0.5 * (square - more**2 + first[:, None] ** 2)
+    right[:, :2, 1] = first[:, None] - more
+    rows = np.concatenate([edges, normal[:, None]], axis=1)
+    fixed, slope = np.moveaxis(np.linalg.solve(rows, right), 2, 0)
+    a, half = (slope**2).sum(1) - 1, (fixed * slope).sum(1) - first
+    inside = half**2 - a * ((fixed**2).sum(1) - first**2)
+    good = (inside >= 0) & (np.abs(a) > 1e-9)
+    turn, a = np.sqrt(inside[good]), a[good]
+    found = np.concatenate([(sign * turn - half[good]) / a for sign in (1, -1)])
+    rows, slope, fixed, corner = (
+        np.tile(x[good], (2,) + (1,) * (x.ndim - 1)) for x in (rows, slope, fixed, corner)
+    )
+    centre = fixed + slope * found[:, None]
+    shares = np.linalg.solve(np.swapaxes(rows, 1, 2), centre[:, :, None])[:, :2, 0]
+    surrounded = (shares > -1e-6).all(1) & (shares.sum(1) < 1 + 1e-6)
+    return found[surrounded], (corner + centre)[surrounded]
