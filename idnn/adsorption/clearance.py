@@ -46,7 +46,7 @@ class Clearance:
 
     @cached_property
     def neighbours(self) -> Int[np.ndarray, "neighbour 3"]:
-        """Steps to the points whose Voronoi cells share a face: 6 in a rectangular grid, at most 14.
+        """Steps to points whose Voronoi cells share a face: 6 in a rectangular grid, at most 14.
 
         Each is with its opposite the only shortest vector of its class modulo twice the grid
         (Conway & Sloane 1992, doi:10.1098/rspa.1992.0071).

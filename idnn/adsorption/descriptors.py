@@ -90,10 +90,10 @@ def describe(
 ) -> Descriptors:
     """Geometric descriptors from a grid of distances to the nearest atom's surface.
 
-    Grid points are joined to those whose Voronoi cells share a face with theirs. A sphere of clearance t that
-    moves on continuous paths passes from point to point at t − mesh or more, and on the straight
-    way between two joined points no more than half a stride is lost. So diameters of windows are
-    wrong by less than twice the larger of these: 0.35 Å in a cubic grid of 0.2 Å. Volumes and
+    Grid points are joined to those whose Voronoi cells share a face with theirs. A sphere of
+    clearance t that moves on a continuous path passes from point to point at t − mesh or more, and
+    on the straight way between two joined points no more than half a stride is lost. So diameters
+    of windows are wrong by less than twice the larger: 0.35 Å in a cubic grid of 0.2 Å. Volumes and
     surfaces converge with the square of the spacing, or faster. Whether a window that is narrower
     or wider than the probe by less than that lets it pass is the grid's decision.
 

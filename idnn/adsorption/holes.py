@@ -1,4 +1,4 @@
-"""Spheres caught in a crystal: the largest cavity and the windows between cavities, off the grid."""
+"""Spheres caught in a crystal: the largest cavity, and windows between cavities, off the grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 
 from idnn.adsorption.clearance import Clearance
 
-_MOST_NEAR = 28
+_MOST_NEAR = 16
 _MOST_STARTS = 64
 _MOST_STEPS = 30
 

@@ -165,10 +165,11 @@ def percolate(
 @njit(inline="always")
 @no_type_check
 def _same_cell(shift: np.ndarray, one: int, other: int, wrap: np.ndarray) -> bool:
-    for axis in range(3):
-        if wrap[axis] + shift[one, axis] != shift[other, axis]:
-            return False
-    return True
+    return (
+        wrap[0] + shift[one, 0] == shift[other, 0]
+        and wrap[1] + shift[one, 1] == shift[other, 1]
+        and wrap[2] + shift[one, 2] == shift[other, 2]
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
