@@ -63,15 +63,17 @@ def window(
         field: clearance of the crystal.
         point: Cartesian (Å).
         value: clearance there (Å).
-        within: the window's may be larger by as much (Å), or smaller by half the stride; its centre
-            lies within eight times as much. If there is none, the value is returned.
+        within: the window's may be larger by as much (Å), and its centre lies within eight times
+            as much. If there is none, the value is returned.
     """
     gap = np.linalg.norm(field.place - point, axis=1) - field.radius
     near = np.argsort(gap)[:_MOST_NEAR]
     threes = near[np.array(list(combinations(range(len(near)), 3)), dtype=int).reshape(-1, 3)]
     clear, centre = _touching(field.place[threes], field.radius[threes])
     close = np.linalg.norm(centre - point, axis=1) < 8 * within
-    fits = (clear >= value - field.stride / 2 - 1e-9) & (clear <= value + within + 1e-9)
+    # Points on both sides of a window are wider than it by the second order of their distance.
+    least = value - field.stride**2 / (8 * (value + field.radius[near].min())) - 1e-9
+    fits = (clear >= least) & (clear <= value + within + 1e-9)
     for n in np.flatnonzero(close & fits)[np.argsort(clear[close & fits])]:
         if abs(field(centre[n]) - clear[n]) < 1e-6:
             return float(clear[n])

@@ -74,9 +74,9 @@ def test_the_grid_alone_is_within_its_stated_error(kind, spacing, monkeypatch):
 def test_void_fraction_is_what_spheres_leave(kind, atoms):
     found = look(packed(kind), probe=0.5, spacing=0.2)
     for radius, fraction in ((1.5, found.void_fraction), (2.0, found.channel_fraction)):
-        # A grid of 30 points per edge: parts of points at the border leave a few 1e-4.
+        # Worst in the gaps of 0.24 Å between spheres of 2 Å, that are as narrow as the grid.
         exact = 1 - atoms * 4 / 3 * math.pi * radius**3 / 216
-        assert fraction == pytest.approx(exact, abs=2e-3)
+        assert fraction == pytest.approx(exact, abs=3e-3)
     large = look(packed("simple", 9.0), radius=1.0)
     exact = 1 - 4 / 3 * math.pi * (1 + descriptors.HELIUM_RADIUS) ** 3 / 729
     assert large.helium_fraction == pytest.approx(exact, abs=2e-3)
@@ -166,7 +166,7 @@ def test_spheres_that_fill_space_leave_nothing():
     assert found.void_fraction == found.channel_fraction == found.surface_per_gram == 0
 
 
-@pytest.mark.parametrize("transform", [np.eye(3, dtype=int), [[1, 2, 0], [0, 1, -1], [3, 0, 1]]])
+@pytest.mark.parametrize("transform", [np.eye(3, dtype=int), [[1, 2, 0], [0, 1, -1], [1, 2, 1]]])
 def test_distances_are_to_the_nearest_of_all_images(transform):
     crystal = in_another_cell(skewed(), np.array(transform))
     field = clearance(crystal, atomic_radii(crystal), spacing=0.7)
@@ -194,19 +194,21 @@ def test_no_search_from_random_places_finds_a_larger_cavity():
 @pytest.mark.parametrize("change", ["cell", "supercell", "translation"])
 def test_the_choice_of_cell_changes_nothing(change):
     crystal = skewed()
+    moved = crystal.fractional + np.array([0.31, 0.17, 0.43])
     changed = {
         "cell": in_another_cell(crystal, np.array([[1, 1, 0], [0, 1, -1], [0, 0, 1]])),
         "supercell": supercell(crystal, (2, 1, 1)),
-        "translation": Crystal(
-            "moved", crystal.lattice, crystal.fractional + [0.31, 0.17, 0.43], crystal.numbers
-        ),
+        "translation": Crystal("moved", crystal.lattice, moved, crystal.numbers),
     }[change]
     one, other = (describe(c, probe_radius=1.2, spacing=0.2) for c in (crystal, changed))
     assert other.dimension == one.dimension
     assert other.density == pytest.approx(one.density)
     assert other.largest_cavity == pytest.approx(one.largest_cavity, abs=1e-4)
     assert other.limiting == pytest.approx(one.limiting, abs=1e-6)
-    assert other.surface_per_gram == pytest.approx(one.surface_per_gram, rel=1e-3)
+    first, second = (d.surface_per_gram + d.pocket_surface_per_gram for d in (one, other))
+    assert first == pytest.approx(second, rel=1e-9)
+    # What of it belongs to channels is the grid's decision.
+    assert other.surface_per_gram == pytest.approx(one.surface_per_gram, rel=1e-2)
     # Two grids that are not aligned.
     for name in ("void_fraction", "helium_fraction", "channel_fraction"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), abs=2e-3)
@@ -248,10 +250,11 @@ def test_zeolite_a_is_what_another_program_found():
 
 
 def test_radii_are_half_of_the_force_field_s_diameters():
-    rows = csv.DictReader((ROOT / "sampling/adsorption/hosts.csv").open(encoding="utf-8"))
+    text = (ROOT / "sampling/adsorption/hosts.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
     sigma = {r["atom"]: float(r["sigma_A"]) for r in rows if r["force_field"] == "UFF"}
-    table = csv.DictReader((ROOT / "idnn/adsorption/radii.csv").open(encoding="utf-8"))
-    radii = {r["element"]: float(r["radius_A"]) for r in table}
+    text = (ROOT / "idnn/adsorption/radii.csv").read_text(encoding="utf-8")
+    radii = {r["element"]: float(r["radius_A"]) for r in csv.DictReader(text.splitlines())}
     assert radii == pytest.approx({k: v / 2 for k, v in sigma.items()}, abs=1e-5)
     assert atomic_radii(skewed()) == pytest.approx([1.55905, 1.9132, 1.55905])
 
