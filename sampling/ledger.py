@@ -108,7 +108,7 @@ class Ledger:
             key, stored, given = difference
             raise BadStore(
                 f"`{key}`: the store {self.path} was made with {stored!r}, not {given!r}; set it "
-                "back, or choose another directory for another campaign."
+                "back, or choose another place for other settings."
             )
         # Only now: a file of something else must not be changed, not even its journal mode.
         self.connection.execute("PRAGMA journal_mode = WAL")

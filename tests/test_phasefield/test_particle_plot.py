@@ -1,6 +1,7 @@
 """The picture of particles in three dimensions: what is seen, where, and in which light."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from phasefield.particle_plot import AHEAD, _cast, plot_particles
@@ -13,9 +14,10 @@ def ball(centre, radius, n=24):
     return radius - np.linalg.norm(place - np.array(centre), axis=-1)
 
 
-def test_rays_meet_a_ball_at_its_near_side():
-    """Of interpolated distances, to parts of a hundredth of a cell."""
-    centre, radius = np.array([12.0, 11.0, 10.0]), 6.0
+@pytest.mark.parametrize("radius", [5.7, 6.0, 6.4])
+def test_rays_meet_a_ball_at_its_near_side(radius):
+    """To a twentieth of a cell: distances are interpolated between cells."""
+    centre = np.array([12.0, 11.0, 10.0])
     found = _cast(ball(centre, radius), 0.0, centre[None], np.full(3, 23.0))
     assert found.hit.all()
     assert np.allclose(found.place[0], centre - radius * AHEAD, atol=0.05)
