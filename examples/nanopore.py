@@ -3,7 +3,7 @@
     python examples/nanopore.py [TABLE.csv] [--by Cl] [--membrane NAME] [--output DIRECTORY]
 
 Columns: membrane, feed_X_mg_per_L of every ion X, flux_L_per_m2_h or pressure_bar, R_X_percent of
-ions that were measured. `--by` names the ion that makes feeds neutral; without it they must be.
+ions measured, to 1 point and 5 % of what passes. `--by` names an ion that makes feeds neutral.
 """
 
 # ruff: noqa: ANN001, ANN201, D103

@@ -1,6 +1,6 @@
 """Grand-canonical Monte Carlo against RASPA2: its printed values, and the program side by side.
 
-    python examples/benchmarks/adsorption_gcmc.py ARCHIVE [--simulate PATH] [--output DIRECTORY]
+    python examples/benchmarks/adsorption_gcmc.py ARCHIVE [--simulate PATH --cycles N] [--output D]
 
 The archive is what `pip download RASPA2==2.0.4 --no-deps --no-binary :all:` brings; its CIF files
 are read in place. With the path of a compiled `simulate` (and RASPA_DIR set) RASPA2 runs the same

@@ -167,19 +167,28 @@ def transport(
         solved[rows] = True
     if strict and not solved.all():
         raise _not_converged(solved)
-    found = {}
-    for name, shape in _shapes(len(ions.names)).items():
-        whole = given.feed.new_full((len(solved), *shape), torch.nan)
-        for rows, column in columns:
-            whole = whole.index_copy(0, rows, column[name])
-        found[name] = whole.view((*batch, *shape))
     return Transport(
         ions=ions,
         feed=given.feed.view((*batch, -1)),
         position=position,
         converged=solved.view(batch),
-        **found,
+        **{
+            name: _gathered(
+                given.feed, [(rows, column[name]) for rows, column in columns], shape
+            ).view((*batch, *shape))
+            for name, shape in _shapes(len(ions.names)).items()
+        },
     )
+
+
+def _gathered(
+    feed: Tensor, parts: list[tuple[Tensor, Tensor]], shape: tuple[int, ...]
+) -> Float[Tensor, "row *shape"]:
+    """One result of all cases, NaN where it was not found."""
+    whole = feed.new_full((len(feed), *shape), torch.nan)
+    for rows, values in parts:
+        whole = whole.index_copy(0, rows, values)
+    return whole
 
 
 def _shapes(count: int) -> dict[str, tuple[int, ...]]:

@@ -93,14 +93,16 @@ def _run(options: argparse.Namespace) -> None:
     )
     library = read_library(options.source)
     crystals, refused = _fit(library.crystals, force)
+    for message in (*library.refused.values(), *refused):
+        print(f"refused: {message}")
+    if not crystals:
+        raise ValueError(f"`source` must hold a structure that is fit; {options.source} has none.")
     with ExitStack() as stack:
         observe = None if options.quiet else _bar(stack)
         labels = label(
             crystals, conditions, options.store, threads=options.threads, observe=observe
         )
     write_atomically(options.output, _table(labels))
-    for message in (*library.refused.values(), *refused):
-        print(f"refused: {message}")
     print(f"{len(crystals)} structures labelled: {options.output}")
 
 

@@ -142,3 +142,13 @@ def test_a_source_that_is_not_there_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path / "none")])
     assert "there is no" in capsys.readouterr().err
+
+
+def test_the_command_ends_in_error_where_nothing_is_fit(tmp_path, capsys):
+    (tmp_path / "bad.cif").write_text("data_x\n")
+    outputs = ("--store", str(tmp_path / "s.sqlite"), "--output", str(tmp_path / "l.csv"))
+    assert main([str(tmp_path / "bad.cif"), "--quiet", *outputs]) == 2
+    shown = capsys.readouterr()
+    assert "refused: `bad` must be a CIF file" in shown.out
+    assert "`source` must hold a structure that is fit" in shown.err
+    assert not (tmp_path / "s.sqlite").exists()
