@@ -7,7 +7,7 @@ import re
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idnn.adsorption.faults import faults
+from idnn.adsorption.packed import BadPackage, unpack
 from idnn.adsorption.structures import Crystal
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def read_cif(path: Path) -> Crystal:
 def read_library(source: Path, names: Collection[str] | None = None) -> Library:
     """All CIF files of a folder and its subfolders, of an archive (tar, zip, wheel), or one file.
 
-    With `names` only those of these names are read.
+    The crystals of a file that `idnn.adsorption.packed.pack` wrote (npz) are read, too. With
+    `names` only those of these names are read.
 
     The distribution of RASPA2 (`pip download RASPA2 --no-deps --no-binary :all:`) holds some 150
     zeolites and frameworks in one archive.
@@ -72,11 +74,11 @@ def read_library(source: Path, names: Collection[str] | None = None) -> Library:
     """
     crystals: dict[str, Crystal] = {}
     refused: dict[str, str] = {}
-    for name, text in _texts(source):
+    for name, content in _contents(source):
         if names is not None and name not in names:
             continue
         try:
-            crystals[name] = crystal_of(name, text)
+            crystals[name] = _checked(name, content)
         except BadStructure as error:
             refused[name] = str(error)
     if not crystals and not refused:
@@ -104,6 +106,22 @@ def crystal_of(name: str, text: str) -> Crystal:
     )
     _accept(name, faults(crystal) + _missing(entries, crystal.numbers))
     return crystal
+
+
+def _contents(source: Path) -> Iterable[tuple[str, str | Crystal]]:
+    if source.suffix != ".npz":
+        return _texts(source)
+    try:
+        return unpack(source).items()
+    except BadPackage as error:
+        raise BadStructure(str(error)) from None
+
+
+def _checked(name: str, content: str | Crystal) -> Crystal:
+    if isinstance(content, str):
+        return crystal_of(name, content)
+    _accept(name, faults(content))
+    return content
 
 
 def _accept(name: str, found: list[str]) -> None:

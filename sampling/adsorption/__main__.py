@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "limit. Structures that are unfit, or hold elements without parameters, are listed.",
     )
     add = parser.add_argument
-    add("source", type=existing, help="a CIF file, a folder, or an archive (tar, zip, wheel)")
+    add(
+        "source",
+        type=existing,
+        help="a CIF file, a folder, an archive (tar, zip, wheel), or packed crystals (npz)",
+    )
     add("--guest", default="CH4", choices=known_guests(), help="the molecule")
     add("--force-field", default="UFF", choices=known_atoms(), help="of the hosts' atoms")
     add("--mixing", default="lorentz-berthelot", choices=MIXING, help="rule for unlike atoms")
@@ -71,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=298.0, help="K")
     add("--pressure", type=float, action="append", default=[], help="Pa; may be given often")
     add("--precision", type=float, default=0.02, help="wanted relative error of the loadings")
+    add("--records", type=int, default=2000, help="of each chain, at first")
+    add("--most", type=int, default=64_000, help="records of a chain beyond which it ends")
     add("--spacing", type=float, default=0.2, help="of the energy grid (Å)")
     add("--seed", type=int, default=0, help="of everything random")
     add("--store", type=Path, default=Path("labels.sqlite"), help="file of finished labels")
@@ -88,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
         temperature=options.temperature,
         pressures=tuple(options.pressure),
         spacing=options.spacing,
-        schedule=Schedule(precision=options.precision),
+        schedule=Schedule(precision=options.precision, records=options.records, most=options.most),
         seed=options.seed,
     )
     library = read_library(options.source)
