@@ -128,7 +128,7 @@ def label(
         require_atoms(conditions.force, crystal)
     keys = {name: digest(crystal) for name, crystal in crystals.items()}
     with _open(path, conditions) as ledger:
-        wanted = [(key, p) for key in keys.values() for p in (DILUTE, *conditions.pressures)]
+        wanted = [(key, p) for key in set(keys.values()) for p in (DILUTE, *conditions.pressures)]
         done = _stored(ledger)
         total, count = len(wanted), sum(pair in done for pair in wanted)
         tell = observe or (lambda *_: None)
@@ -179,14 +179,15 @@ def _work(
     threads: int,
 ) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """Missing labels as they are finished; only as many fields as threads are held at a time."""
+    first = {key: name for name, key in reversed(keys.items())}
     missing = {
-        name: [p for p in (DILUTE, *conditions.pressures) if (keys[name], p) not in done]
-        for name in crystals
+        name: [p for p in (DILUTE, *conditions.pressures) if (key, p) not in done]
+        for key, name in first.items()
     }
     names = [name for name, pressures in missing.items() if pressures]
     with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(names), threads):
-            batch = names[first : first + threads]
+        for start in range(0, len(names), threads):
+            batch = names[start : start + threads]
             fields = pool.map(lambda name: _field(crystals[name], conditions), batch)
             futures: dict[Future[dict[str, Any]], tuple[str, float]] = {
                 pool.submit(_numbers, host, seconds, keys[name], pressure, conditions): (

@@ -152,3 +152,17 @@ def test_the_command_ends_in_error_where_nothing_is_fit(tmp_path, capsys):
     assert "refused: `bad` must be a CIF file" in shown.out
     assert "`source` must hold a structure that is fit" in shown.err
     assert not (tmp_path / "s.sqlite").exists()
+
+
+def test_one_crystal_under_two_names_is_labelled_once(crystals, tmp_path):
+    seen = []
+    found = label(
+        {"one": crystals["one"], "twin": crystals["one"]},
+        CONDITIONS,
+        tmp_path / "twins.sqlite",
+        observe=lambda _stage, done, total: seen.append((done, total)),
+    )
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    values = numbers(found)
+    assert len(values) == 6
+    assert values["one", 1e5] == values["twin", 1e5]
