@@ -7,11 +7,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,9 @@ from sampling.ledger import Ledger, Schema, now
 
 DILUTE = 0.0
 """The pressure (Pa) under which the dilute limit is kept."""
+
+_CHECKED = 1000
+"""Points at which a grid is compared with the exact energy."""
 
 _SCHEMA = Schema(
     format="scalebridge-adsorption-1",
@@ -178,31 +183,39 @@ def _work(
     conditions: Conditions,
     threads: int,
 ) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Missing labels as they are finished; only as many fields as threads are held at a time."""
+    """Missing labels as they are finished; each thread holds the field of one structure."""
     first = {key: name for name, key in reversed(keys.items())}
     missing = {
         name: [p for p in (DILUTE, *conditions.pressures) if (key, p) not in done]
         for key, name in first.items()
     }
-    names = [name for name, pressures in missing.items() if pressures]
+    finished: SimpleQueue[tuple[str, float, dict[str, Any]] | BaseException] = SimpleQueue()
+
+    def work(name: str, pressures: list[float]) -> None:
+        try:
+            host, seconds = _field(crystals[name], conditions)
+            for pressure in pressures:
+                if stopped.is_set():
+                    return
+                found = _numbers(host, seconds, keys[name], pressure, conditions)
+                finished.put((name, pressure, found))
+        except BaseException as error:
+            finished.put(error)
+
+    stopped = Event()
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(names), threads):
-            batch = names[start : start + threads]
-            fields = pool.map(lambda name: _field(crystals[name], conditions), batch)
-            futures: dict[Future[dict[str, Any]], tuple[str, float]] = {
-                pool.submit(_numbers, host, seconds, keys[name], pressure, conditions): (
-                    name,
-                    pressure,
-                )
-                for name, (host, seconds) in zip(batch, fields, strict=True)
-                for pressure in missing[name]
-            }
-            try:
-                for future in as_completed(futures):
-                    yield *futures[future], future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
+        try:
+            for name, pressures in missing.items():
+                if pressures:
+                    pool.submit(work, name, pressures)
+            for _ in range(sum(map(len, missing.values()))):
+                found = finished.get()
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def _field(crystal: Crystal, conditions: Conditions) -> tuple[HostField, float]:
@@ -218,7 +231,7 @@ def _numbers(
     seed = int(hashlib.sha256(f"{conditions.seed} {key} {pressure}".encode()).hexdigest()[:8], 16)
     temperature = conditions.temperature
     if pressure == DILUTE:
-        errors = interpolation_error(host, temperature=temperature)
+        errors = interpolation_error(host, temperature=temperature, points=_CHECKED)
         found: dict[str, Any] = vars(dilute(host, temperature=temperature, seed=seed)) | {
             "interpolation_rms": [error.rms for error in errors],
             "interpolation_bias": [error.bias for error in errors],
