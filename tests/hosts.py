@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from idnn.adsorption.cif import read_cif
+from idnn.adsorption.forcefield import ForceField
+from idnn.adsorption.guests import Guest, Site
 from idnn.adsorption.structures import Crystal
-from sampling.adsorption.forcefield import ForceField
-from sampling.adsorption.guests import Guest, Site
 
 DATA = Path(__file__).parent / "data/adsorption"
 SKEWED = np.array([[7.0, 0.0, 0.0], [3.0, 6.5, 0.0], [-2.0, 2.5, 8.0]])

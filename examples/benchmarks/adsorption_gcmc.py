@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 
 from idnn.adsorption.cif import read_library
+from idnn.adsorption.field import HostField, host_field, interpolation_error
+from idnn.adsorption.forcefield import force_field
+from idnn.adsorption.guests import guest
 from idnn.adsorption.structures import Crystal
 from idnn.units import BOLTZMANN_PA_A3
 from sampling.adsorption.box import box_of, empty_chain, places_of
 from sampling.adsorption.chain_kernel import FIELDS, run
-from sampling.adsorption.field import HostField, host_field, interpolation_error
-from sampling.adsorption.forcefield import force_field
 from sampling.adsorption.fugacity import fugacity_coefficient
-from sampling.adsorption.guests import guest
 from sampling.adsorption.henry import dilute
 from sampling.adsorption.isotherm import Schedule, Uptake, uptake
 

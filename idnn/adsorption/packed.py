@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def unpack(path: Path) -> dict[str, Crystal]:
             names, cell, offsets, places, numbers = (file[key] for key in _KEYS)
         if places.dtype == np.uint16:
             places = places / _STEPS
-        starts = [slice(*pair) for pair in zip(offsets[:-1], offsets[1:], strict=True)]
+        starts = [slice(*pair) for pair in pairwise(offsets)]
         return {
             str(name): Crystal(
                 str(name), lattice.astype(float), places[s].astype(float), numbers[s].astype(int)

@@ -14,9 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from idnn.adsorption.cif import read_library
-from idnn.adsorption.structures import Crystal
-from idnn.files import CannotWrite, DirectoryInUse, existing, write_atomically
-from sampling.adsorption.forcefield import (
+from idnn.adsorption.forcefield import (
     ForceField,
     force_field,
     geometric,
@@ -24,7 +22,9 @@ from sampling.adsorption.forcefield import (
     lorentz_berthelot,
     require_atoms,
 )
-from sampling.adsorption.guests import guest, known_guests
+from idnn.adsorption.guests import guest, known_guests
+from idnn.adsorption.structures import Crystal
+from idnn.files import CannotWrite, DirectoryInUse, existing, write_atomically
 from sampling.adsorption.isotherm import Schedule, TooDense
 from sampling.adsorption.labelling import Conditions, Label, label
 

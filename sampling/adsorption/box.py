@@ -7,13 +7,13 @@ from itertools import product
 
 import numpy as np
 
+from idnn.adsorption.ewald import alone, guest_waves
+from idnn.adsorption.field import HostField
+from idnn.adsorption.forcefield import guest_pairs
 from idnn.adsorption.structures import copies_for
 from idnn.units import COULOMB_K_A
 from sampling.adsorption.chain_kernel import turned_average
 from sampling.adsorption.draws import aliases
-from sampling.adsorption.ewald import alone, guest_waves
-from sampling.adsorption.field import HostField
-from sampling.adsorption.forcefield import guest_pairs
 from sampling.adsorption.tables import Box, Chain, Places
 
 _TURNS = 8

@@ -5,6 +5,8 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+from idnn.adsorption.field_kernel import interpolate, lennard_jones
+from sampling.adsorption.charges_kernel import add_waves, screened_energy, wave_cost
 from sampling.adsorption.draws import (
     draw_place,
     pick,
@@ -14,8 +16,6 @@ from sampling.adsorption.draws import (
     turn_slightly,
     uniform,
 )
-from sampling.adsorption.ewald_kernel import add_waves, screened_energy, wave_cost
-from sampling.adsorption.field_kernel import interpolate, lennard_jones
 from sampling.adsorption.tables import Box, Chain, Places
 
 TRANSLATION, ROTATION, INSERTION, DELETION = 0, 1, 2, 3

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from idnn.adsorption.guests import Guest
 from idnn.units import GAS_CONSTANT
-from sampling.adsorption.guests import Guest
 
 
 def fugacity_coefficient(guest: Guest, *, temperature: float, pressure: float) -> float:

@@ -9,10 +9,10 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
+from idnn.adsorption.field import HostField
 from idnn.units import BOLTZMANN_PA_A3, GAS_CONSTANT
 from sampling.adsorption.box import box_of, places_of, seeded
 from sampling.adsorption.chain_kernel import widom
-from sampling.adsorption.field import HostField
 from sampling.estimate import Estimate
 
 _PARTS = 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from idnn.adsorption.field import HostField
 from idnn.checks import require_positive
 from idnn.units import BOLTZMANN_PA_A3, GAS_CONSTANT
 from sampling.adsorption.box import box_of, empty_chain, places_of
@@ -18,7 +19,6 @@ from sampling.adsorption.chain_kernel import (
     TRANSLATION,
     run,
 )
-from sampling.adsorption.field import HostField
 from sampling.adsorption.fugacity import fugacity_coefficient
 from sampling.adsorption.tables import Box, Chain, Places
 from sampling.estimate import ErgodicMean, Estimate, ergodic_mean

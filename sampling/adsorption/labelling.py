@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from idnn.adsorption.field import HostField, host_field, interpolation_error
+from idnn.adsorption.forcefield import ForceField, require_atoms
+from idnn.adsorption.guests import Guest
 from idnn.adsorption.structures import Crystal
 from idnn.checks import require_positive
-from sampling.adsorption.field import HostField, host_field, interpolation_error
-from sampling.adsorption.forcefield import ForceField, require_atoms
-from sampling.adsorption.guests import Guest
 from sampling.adsorption.henry import dilute
 from sampling.adsorption.isotherm import Schedule, uptake
 from sampling.estimate import Estimate

@@ -11,12 +11,13 @@ from typing import ClassVar, NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
+from idnn.runtime import in_threads
 from sampling.hamiltonian import ClusterHamiltonian
 from sampling.kernels.draws import exponential, shuffle, xoshiro128pp
 from sampling.kernels.fields import neighbours
 from sampling.kernels.prefetch import prefetch
 from sampling.kernels.vectors import LANES, count_odd, weighted_sum
-from sampling.kernels.walkers import Records, Walkers, in_threads
+from sampling.kernels.walkers import Records, Walkers
 
 _CACHE_LINE = 16  # Numbers of 32 bits.
 _LANES = np.uint64(LANES)  # Unsigned indices spare the test for negative ones in every loop.

@@ -12,8 +12,9 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
+from idnn.runtime import in_threads
 from sampling.hamiltonian import ClusterHamiltonian, OrbitTable
-from sampling.kernels.walkers import Records, Walkers, in_threads
+from sampling.kernels.walkers import Records, Walkers
 
 BLOCK = 16
 """Sites or moves per SIMD step, and lanes of a walker's generator."""

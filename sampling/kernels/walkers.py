@@ -1,14 +1,10 @@
-"""What every kernel is given, what it gives back, and how its jobs share threads."""
+"""What every kernel is given, and what it gives back."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from sampling.hamiltonian import ClusterHamiltonian
-
-T = TypeVar("T")
 
 
 class Walkers(NamedTuple):
@@ -92,9 +88,3 @@ class Kernel(Protocol):
         A walker's history depends on its own entries alone, not on its companions or `threads`.
         """
         ...
-
-
-def in_threads(job: Callable[[int], T], items: Iterable[int], threads: int) -> list[T]:
-    """Each item's result, in order, several at a time where compiled code frees the interpreter."""
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(job, items))

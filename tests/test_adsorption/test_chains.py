@@ -7,12 +7,12 @@ import pytest
 from hosts import SHORT, box, in_another_cell, rod, skewed, sphere
 from scipy.integrate import quad
 
+from idnn.adsorption.field import host_field
+from idnn.adsorption.forcefield import ForceField
 from idnn.adsorption.structures import supercell
 from idnn.units import BOLTZMANN_PA_A3, GAS_CONSTANT
 from sampling.adsorption.box import box_of, empty_chain, places_of
 from sampling.adsorption.chain_kernel import FIELDS, run, total_energy
-from sampling.adsorption.field import host_field
-from sampling.adsorption.forcefield import ForceField
 from sampling.adsorption.henry import dilute
 from sampling.adsorption.isotherm import Schedule, TooDense, uptake
 

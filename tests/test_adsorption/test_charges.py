@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hosts import box, skewed
 
+from idnn.adsorption.ewald import potential_at, potential_grid
+from idnn.adsorption.field import exact_energy, host_field
+from idnn.adsorption.forcefield import ForceField
+from idnn.adsorption.guests import Guest, Site
 from idnn.adsorption.structures import Crystal, minimum_image, supercell
 from idnn.units import COULOMB_K_A
 from sampling.adsorption.box import box_of, empty_chain, places_of
 from sampling.adsorption.chain_kernel import FIELDS, run, total_energy
-from sampling.adsorption.ewald import potential_at, potential_grid
-from sampling.adsorption.field import exact_energy, host_field
-from sampling.adsorption.forcefield import ForceField
-from sampling.adsorption.guests import Guest, Site
 from sampling.adsorption.henry import dilute
 from sampling.adsorption.isotherm import Schedule, uptake
 

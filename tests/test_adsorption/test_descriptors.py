@@ -14,9 +14,9 @@ from idnn.adsorption import descriptors, histogram
 from idnn.adsorption.cif import read_cif
 from idnn.adsorption.clearance import atomic_radii, clearance
 from idnn.adsorption.descriptors import describe
+from idnn.adsorption.field import host_field
 from idnn.adsorption.holes import cavity
 from idnn.adsorption.structures import Crystal, supercell
-from sampling.adsorption.field import host_field
 from sampling.adsorption.henry import dilute
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,7 +250,7 @@ def test_zeolite_a_is_what_another_program_found():
 
 
 def test_radii_are_half_of_the_force_field_s_diameters():
-    text = (ROOT / "sampling/adsorption/hosts.csv").read_text(encoding="utf-8")
+    text = (ROOT / "idnn/adsorption/hosts.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     sigma = {r["atom"]: float(r["sigma_A"]) for r in rows if r["force_field"] == "UFF"}
     text = (ROOT / "idnn/adsorption/radii.csv").read_text(encoding="utf-8")

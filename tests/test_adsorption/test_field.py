@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hosts import SHORT, in_another_cell, rod, skewed, sphere
 
+from idnn.adsorption.field import exact_energy, host_field, interpolation_error
+from idnn.adsorption.forcefield import ForceField
 from idnn.adsorption.structures import supercell
-from sampling.adsorption.field import exact_energy, host_field, interpolation_error
-from sampling.adsorption.forcefield import ForceField
 
 SITE = sphere().sites[0]
 

@@ -7,7 +7,7 @@ import pytest
 from hosts import box, silicalite, skewed, sphere
 from scipy.integrate import quad
 
-from sampling.adsorption.forcefield import (
+from idnn.adsorption.forcefield import (
     ForceField,
     force_field,
     geometric,
@@ -15,8 +15,8 @@ from sampling.adsorption.forcefield import (
     host_pairs,
     known_atoms,
 )
+from idnn.adsorption.guests import Guest, Site, guest, known_guests
 from sampling.adsorption.fugacity import fugacity_coefficient
-from sampling.adsorption.guests import Guest, Site, guest, known_guests
 
 
 def test_mixed_and_shifted_parameters_are_those_that_raspa_prints():

@@ -7,11 +7,11 @@ import pytest
 from hosts import SHORT, box, in_another_cell, rod, silicalite, skewed, sphere
 from scipy.spatial.transform import Rotation
 
+from idnn.adsorption.field import exact_energy, host_field
+from idnn.adsorption.forcefield import force_field
+from idnn.adsorption.guests import guest
 from idnn.adsorption.structures import supercell
 from idnn.units import GAS_CONSTANT
-from sampling.adsorption.field import exact_energy, host_field
-from sampling.adsorption.forcefield import force_field
-from sampling.adsorption.guests import guest
 from sampling.adsorption.henry import dilute
 
 T = 300.0

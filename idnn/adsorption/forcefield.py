@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from idnn.adsorption.guests import Site
 from idnn.adsorption.structures import Crystal
-from sampling.adsorption.guests import Site
 
 _DATA = Path(__file__).with_name("hosts.csv")
 

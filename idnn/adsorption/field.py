@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import spline_filter
 
-from idnn.adsorption.structures import Crystal
-from sampling.adsorption.ewald import (
+from idnn.adsorption.ewald import (
     images_within,
     potential_at,
     potential_grid,
     require_charges,
 )
-from sampling.adsorption.field_kernel import (
+from idnn.adsorption.field_kernel import (
     BLOCK,
     CEILING,
     Atoms,
@@ -24,9 +23,10 @@ from sampling.adsorption.field_kernel import (
     fill_layers,
     interpolate_all,
 )
-from sampling.adsorption.forcefield import ForceField, host_pairs
-from sampling.adsorption.guests import Guest, Site
-from sampling.kernels.walkers import in_threads
+from idnn.adsorption.forcefield import ForceField, host_pairs
+from idnn.adsorption.guests import Guest, Site
+from idnn.adsorption.structures import Crystal
+from idnn.runtime import in_threads
 
 _FEWEST_POINTS = 8
 

@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float, Int
 
+from idnn.adsorption.ewald_kernel import fill_screened, screened_at
+from idnn.adsorption.guests import Guest
 from idnn.adsorption.structures import Crystal
+from idnn.runtime import in_threads
 from idnn.units import COULOMB_K_A
-from sampling.adsorption.ewald_kernel import fill_screened, screened_at
-from sampling.adsorption.guests import Guest
-from sampling.kernels.walkers import in_threads
 
 _NARROW = 0.8
 _WIDE = 0.4
