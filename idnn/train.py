@@ -7,6 +7,7 @@ too many weights for their normal equations, is trained here.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,15 @@ class FirstOrder:
         epochs: at most so many.
         rows: of the batch in each step; all of them if None.
         seed: of the shuffling.
+        cosine: whether steps grow over the first twentieth of the epochs and shrink to nothing
+            along half a cosine by the last (Loshchilov & Hutter 2016, arXiv:1608.03983).
     """
 
     make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
     epochs: int
     rows: int | None = None
     seed: int = 0
+    cosine: bool = False
 
     def __post_init__(self) -> None:
         _require_positive(epochs=self.epochs, rows=1 if self.rows is None else self.rows)
@@ -92,7 +96,7 @@ class FitResult:
     """How a training went.
 
     Attributes:
-        losses: after every epoch, on the batch.
+        losses: after every epoch, on the batch; on its parts as they were met, where it is parted.
         validation: after every epoch, on the validation batch; empty without one.
         best: the epoch whose weights the model has.
         evaluations: of the loss and its gradient.
@@ -186,6 +190,7 @@ class _Run:
         else:
             self.epochs = optimiser.epochs
             self.optimiser = optimiser.make(self.parameters)
+            self.rates = [group["lr"] for group in self.optimiser.param_groups]
             self.generator.manual_seed(optimiser.seed)
             self._require_divisible(optimiser.rows)
         self.arguments = self._described()
@@ -197,14 +202,17 @@ class _Run:
 
     def advance(self) -> None:
         """One epoch more."""
+        met: list[float] = []
         if isinstance(self.settings, LBFGS):
             done = self.epoch * CHUNK
             self.optimiser.param_groups[0]["max_iter"] = min(CHUNK, self.settings.iterations - done)
             self._step(self.batch)
         else:
+            self._set_rates(self.settings)
             for part in self._parts(self.settings.rows):
-                self._step(part)
-        self.losses.append(self._value(self.batch))
+                met.append(self._step(part))
+        parted = isinstance(self.settings, FirstOrder) and self.settings.rows is not None
+        self.losses.append(sum(met) / len(met) if parted else self._value(self.batch))
         if self.validation is not None:
             self.watched.append(self._value(self.validation))
         watched = self.watched or self.losses
@@ -265,22 +273,36 @@ class _Run:
         """What must be the same when a training goes on; it may go on for longer."""
         settings = self.settings
         parts = None if isinstance(settings, LBFGS) else (settings.rows, settings.seed)
+        cosine = isinstance(settings, FirstOrder) and settings.cosine
         kinds = sorted({str(p.dtype) for p in self.parameters})
         return (
             f"{type(self.optimiser).__name__}{self.optimiser.defaults}, rows and seed {parts}, "
+            f"cosine over {self.epochs if cosine else None}, "
             f"decay {self.weight_decay}, validation {self.validation is not None}, {kinds}"
         )
 
-    def _step(self, batch: object) -> None:
+    def _set_rates(self, settings: FirstOrder) -> None:
+        if settings.cosine:
+            done = (self.epoch + 0.5) / settings.epochs
+            factor = min(20 * done, 0.5 + 0.5 * math.cos(math.pi * done))
+            for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+                group["lr"] = factor * rate
+
+    def _step(self, batch: object) -> float:
+        met = []
+
         def closure() -> Tensor:
             self.evaluations += 1
             self.optimiser.zero_grad()
             decay = torch.stack([p.square().sum() for p in self.parameters]).sum()
-            value = self.loss(self.model, batch) + self.weight_decay * decay
+            loss = self.loss(self.model, batch)
+            value = loss + self.weight_decay * decay
             value.backward()
+            met.append(float(loss.detach()))
             return value.nan_to_num(nan=torch.inf)  # so that a line search turns back
 
         self.optimiser.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return met[0]
 
     def _value(self, batch: object) -> float:
         return float(self.loss(self.model, batch).detach())

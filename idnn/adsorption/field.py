@@ -92,13 +92,8 @@ def host_field(
         ValueError: a spacing that is not positive, an element without parameters, or a charged
             guest in a host whose charges are not given or do not cancel.
     """
-    if not 0 < spacing <= 1:
-        raise ValueError(f"`spacing` must lie in (0, 1] Å; it is {spacing}.")
     require_charges(crystal, guest)
-    lengths = np.linalg.norm(crystal.lattice, axis=1)
-    # Even numbers, so that every other point is a grid too: their difference is an error bar.
-    x, y, z = (max(_FEWEST_POINTS, 2 * math.ceil(n / spacing / 2)) for n in lengths)
-    shape = (x, y, z)
+    shape = _shape(crystal, spacing)
     values = np.stack([_on_grid(crystal, force, site, shape, threads) for site in guest.kinds])
     if guest.charged and np.any(crystal.charges):
         potential = potential_grid(crystal, shape, threads)
@@ -106,6 +101,24 @@ def host_field(
         values += (charges[:, None, None, None] * potential).astype(np.float32)
     coefficients = np.stack([_spline(grid) for grid in values])
     return HostField(crystal, force, guest, values, coefficients)
+
+
+def site_energies(
+    crystal: Crystal, force: ForceField, site: Site, *, spacing: float, threads: int = 1
+) -> Float32[np.ndarray, "x y z"]:
+    """Energies (K) of one site on a grid, by its Lennard-Jones potential alone.
+
+    Args:
+        crystal: the host.
+        force: its force field.
+        site: of a guest.
+        spacing: largest distance between neighbouring points (Å).
+        threads: that share the work.
+
+    Raises:
+        ValueError: a spacing that is not positive, or an element without parameters.
+    """
+    return _on_grid(crystal, force, site, _shape(crystal, spacing), threads)
 
 
 def exact_energy(
@@ -148,6 +161,18 @@ def images(crystal: Crystal, force: ForceField, site: Site) -> tuple[Atoms, floa
         shift=pairs.shift[index],
     )
     return atoms, float(pairs.tail.sum()) / crystal.volume
+
+
+def _shape(crystal: Crystal, spacing: float) -> tuple[int, int, int]:
+    """Points along the edges: even numbers, so that every other point is a grid of its own.
+
+    The difference of those grids is an error bar.
+    """
+    if not 0 < spacing <= 1:
+        raise ValueError(f"`spacing` must lie in (0, 1] Å; it is {spacing}.")
+    lengths = np.linalg.norm(crystal.lattice, axis=1)
+    x, y, z = (max(_FEWEST_POINTS, 2 * math.ceil(n / spacing / 2)) for n in lengths)
+    return x, y, z
 
 
 def _on_grid(

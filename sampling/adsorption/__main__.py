@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=298.0, help="K")
     add("--pressure", type=float, action="append", default=[], help="Pa; may be given often")
     add("--precision", type=float, default=0.02, help="wanted relative error of the loadings")
+    add("--burn-in", type=int, default=500, help="records of each chain that are thrown away")
     add("--records", type=int, default=2000, help="of each chain, at first")
     add("--most", type=int, default=64_000, help="records of a chain beyond which it ends")
     add("--spacing", type=float, default=0.2, help="of the energy grid (Å)")

@@ -184,7 +184,9 @@ def _work(
     threads: int,
 ) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """Missing labels as they are finished; each thread holds the field of one structure."""
-    first = {key: name for name, key in reversed(keys.items())}
+    first: dict[str, str] = {}
+    for name, key in keys.items():
+        first.setdefault(key, name)
     missing = {
         name: [p for p in (DILUTE, *conditions.pressures) if (key, p) not in done]
         for key, name in first.items()
