@@ -209,8 +209,7 @@ class _Run:
             self._step(self.batch)
         else:
             self._set_rates(self.settings)
-            for part in self._parts(self.settings.rows):
-                met.append(self._step(part))
+            met = [self._step(part) for part in self._parts(self.settings.rows)]
         parted = isinstance(self.settings, FirstOrder) and self.settings.rows is not None
         self.losses.append(sum(met) / len(met) if parted else self._value(self.batch))
         if self.validation is not None:
