@@ -144,6 +144,8 @@ def learn(
             outputs=wanted.shape[1],
             seed=seed,
         )
+        if settings.field is not None:
+            network.begin_linear(samples.knowns[learned], samples.wanted[learned])
         with one_torch_thread():
             train(
                 network,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from idnn.adsorption.elements import element_properties
 from idnn.adsorption.environments import Environments, Windows
 
+_RIDGE = 0.1
 _NONE = 1e-9
 """A weight so small that nothing comes of it."""
 
@@ -130,7 +131,19 @@ class AttentionNetwork(nn.Module):
             self.of_atoms = _head(width, outputs)
             self.of_readout = _head(width, outputs)
             self.of_knowns = nn.Linear(knowns, outputs, bias=False)
-            nn.init.zeros_(self.of_knowns.weight)
+
+    @torch.no_grad()
+    def begin_linear(
+        self, knowns: Float[Tensor, "crystal known"], wanted: Float[Tensor, "crystal output"]
+    ) -> None:
+        """Let what is known predict all that it can by a linear law; training goes on from there.
+
+        Ridge regression of outputs whose deviation is one, a prior of that deviation on each
+        weight and an error of a third of it on each output; those missing count as the mean.
+        """
+        square = knowns.mT @ knowns + _RIDGE * torch.eye(knowns.shape[1], device=knowns.device)
+        weight = torch.linalg.solve(square, knowns.mT @ wanted.nan_to_num())
+        self.of_knowns.weight.copy_(weight.mT)
 
     def forward(
         self, atoms: Atoms, knowns: Float[Tensor, "crystal known"]

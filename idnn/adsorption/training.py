@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from idnn.adsorption.environments import Environments
-from idnn.adsorption.network import AttentionSettings, of_similar_size, padded
+from idnn.adsorption.network import AttentionNetwork, AttentionSettings, of_similar_size, padded
+from idnn.runtime import subnormal_numbers_as_zero
 from idnn.train import FirstOrder, fit
 
 _BEND = 0.3
@@ -50,8 +51,8 @@ class TrainingSettings:
 
     Attributes:
         network: their shape.
-        epochs: over all crystals, if these give `steps` or fewer.
-        steps: of the optimiser, at least; small sets take more epochs.
+        epochs: over all crystals, at least …
+        steps: … and steps of the optimiser, at least: small sets take more epochs.
         rows: crystals in each step.
         rate: largest step of AdamW.
         decay: of its weights.
@@ -60,8 +61,8 @@ class TrainingSettings:
     """
 
     network: AttentionSettings = field(default_factory=AttentionSettings)
-    epochs: int = 60
-    steps: int = 1500
+    epochs: int = 30
+    steps: int = 800
     rows: int = 16
     rate: float = 2e-3
     decay: float = 0.01
@@ -94,7 +95,7 @@ def outputs(model: nn.Module, samples: Samples) -> Float[Tensor, "crystal output
 
 
 def train(
-    model: nn.Module,
+    model: AttentionNetwork,
     samples: Samples,
     settings: TrainingSettings,
     *,
@@ -127,6 +128,6 @@ def train(
         )
         return (error * known * weights).sum() / len(part) / _BEND
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), subnormal_numbers_as_zero():
         torch.manual_seed(seed)
         return fit(model.train(), loss, samples, optimiser, checkpoint=checkpoint).losses
