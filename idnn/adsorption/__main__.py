@@ -101,11 +101,32 @@ def _card(given: argparse.Namespace) -> None:
     print(full_card(load_model(given.model)))
 
 
+def _draw(given: argparse.Namespace) -> None:
+    from idnn.adsorption.plotting import plot_contributions  # the others run without matplotlib
+
+    model = load_model(given.model)
+    _require_folder(given.output)
+    if given.target is None and len(model.targets) > 1:
+        raise ValueError(f"`--target` must be given, one of {', '.join(model.targets)}.")
+    crystals = suited(read_library(given.source), model.field)
+    _report("refused", crystals.refused)
+    if len(crystals.crystals) != 1:
+        raise ValueError(
+            f"`source` must hold one structure that is fit; {given.source} has "
+            f"{len(crystals.crystals)}."
+        )
+    (crystal,) = crystals.crystals.values()
+    found = model.contributions(crystal)
+    plot_contributions(crystal, found, given.target or model.targets[0], given.output)
+    print(given.output)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "describe": _describe,
     "train": _train,
     "predict": _predict,
     "card": _card,
+    "draw": _draw,
 }
 
 

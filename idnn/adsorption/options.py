@@ -23,6 +23,7 @@ Describe porous crystals, learn what they adsorb, predict it of others:
   python -m idnn.adsorption train CIFS --labels labels.csv --target loading
   python -m idnn.adsorption card model.safetensors
   python -m idnn.adsorption predict NEW.cif --model model.safetensors
+  python -m idnn.adsorption draw NEW.cif --model model.safetensors
 
 A stopped `describe` or `train` is continued by the same command. Structures that are unfit are
 listed with the reason. Bad input ends with one message on stderr and exit status 2.
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         ("train", "a model from labelled crystals", _train),
         ("predict", "what a model says of crystals", _predict),
         ("card", "what a model learned from, and its errors", _card),
+        ("draw", "which atoms of a crystal a prediction comes from", _draw),
     ):
         fill(
             commands.add_parser(name, help=what, description=f"Print or write {what}.").add_argument
@@ -151,7 +153,7 @@ def _draw(add: Add) -> None:
     add("source", type=existing, help="a CIF file")
     add("--model", type=Path, required=True, help=_MODEL)
     add("--target", help="column to draw; needed where the model has several")
-    add("--output", type=Path, default=Path("contributions.png"), help="figure to write (PNG)")
+    add("--output", type=Path, default=Path("contributions.png"), help="figure to write")
 
 
 def _with_default(add: Add, name: str, default: float, what: str) -> None:
