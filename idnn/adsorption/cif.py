@@ -7,6 +7,7 @@ import re
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,21 +71,28 @@ def read_library(source: Path, names: Collection[str] | None = None) -> Library:
     zeolites and frameworks in one archive.
 
     Raises:
-        BadStructure: the source does not exist or holds no CIF file.
+        BadStructure: the source does not exist, is truncated or holds no CIF file.
     """
     crystals: dict[str, Crystal] = {}
     refused: dict[str, str] = {}
-    for name, content in _contents(source):
-        if names is not None and name not in names:
-            continue
-        try:
-            crystals[name] = _checked(name, content)
-        except BadStructure as error:
-            refused[name] = str(error)
-    if not crystals and not refused:
+    try:
+        for name, content in _contents(source):
+            if names is not None and name not in names:
+                continue
+            try:
+                crystals[name] = _checked(name, content)
+            except BadStructure as error:
+                refused[name] = str(error)
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise BadStructure(
-            f"`{source}` must hold CIF files{'' if names is None else ' of ' + ', '.join(names)}; "
-            "it holds none: check the path."
+            f"`{source}` must be a folder, an archive or a file that can be read; it cannot "
+            f"({error}): check that it is complete."
+        ) from None
+    if not crystals and not refused:
+        wanted = "" if names is None else f" of {', '.join(sorted(names)[:5])}"
+        raise BadStructure(
+            f"`{source}` must hold CIF files{wanted}{' …' if len(names or ()) > 5 else ''}; it "
+            "holds none: check the path."
         )
     return Library(crystals, refused)
 

@@ -83,7 +83,7 @@ class ModelSettings:
 
 def divide(
     groups: Sequence[str], share: float, seed: int
-) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
+) -> tuple[Int[np.ndarray, " learned"], Int[np.ndarray, " held"]]:
     """Rows to learn and rows held out: whole groups in random order until the share is reached.
 
     Raises:
@@ -92,7 +92,7 @@ def divide(
     kinds = np.unique(np.array(groups))
     if len(kinds) < 2:
         raise ValueError(
-            f"`groups` must be at least 2, for some to be held out; there is only {kinds[0]!r}."
+            f"`groups` must be at least 2, for some to be held out; there is only '{kinds[0]}'."
         )
     order = np.random.default_rng(seed).permutation(kinds)
     which = {str(kind): place for place, kind in enumerate(order)}
