@@ -209,13 +209,14 @@ class WeightedBatchNorm(nn.Module):
         assert norm.running_var is not None
         if not self.training:
             return norm(x)
-        part = (weight / weight.sum())[None]
-        middle = (part @ x)[0]
-        variance = (part @ (x - middle).square())[0]
+        part = weight / weight.sum()
+        middle = x.T @ part
+        variance = (x - middle).square().T @ part
         with torch.no_grad():
             norm.running_mean.lerp_(middle, 0.1)
             norm.running_var.lerp_(variance, 0.1)
-        return (x - middle) * (norm.weight / (variance + norm.eps).sqrt()) + norm.bias
+        scale = norm.weight / (variance + norm.eps).sqrt()
+        return torch.addcmul(norm.bias - middle * scale, x, scale)
 
 
 class GraphNetwork(nn.Module):
@@ -242,7 +243,9 @@ class GraphNetwork(nn.Module):
     def forward(self, batch: Batch, knowns: Float[Tensor, "crystal known"]) -> Tensor:
         """Outputs of each crystal."""
         x = self.embed(self.elements[batch.numbers])
-        bond = (-((batch.distance[:, None] - self.centres) / STEP).square()).exp()
+        gauss = (-((batch.distance[:, None] - self.centres) / STEP).square()).exp()
+        # Subnormal numbers would make the products ten times as long.
+        bond = functional.threshold(gauss, 1e-12, 0.0)
         for layer in self.layers:
             x = layer(x, bond, batch)
         pooled = x.new_zeros(len(knowns), x.shape[1])

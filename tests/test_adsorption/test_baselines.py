@@ -12,12 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from idnn.adsorption.environments import Windows, environments
 from idnn.adsorption.network import AttentionSettings, padded
-from idnn.adsorption.packed import unpack
+from idnn.adsorption.packed import pack, unpack
 from idnn.adsorption.structures import Crystal, supercell
 
 sys.path.append(str(Path(__file__).parents[2] / "examples/benchmarks"))
 import adsorption_baselines as baselines
-from adsorption_table import DESCRIPTORS, family, joined
+from adsorption_data import load, split
+from adsorption_table import COLUMNS, DESCRIPTORS, family, joined
 
 CRYSTALS = unpack(Path(__file__).parents[2] / "examples/adsorption/structures.npz")
 
@@ -185,3 +186,49 @@ def test_what_nothing_enters_has_no_logarithm(tmp_path):
 def test_a_crystal_without_descriptors_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the first ZEO_LTA"):
         joined(*tables(tmp_path, [("ZEO_LTA", "0", "1e-5", "0.0", "", "", "")]))
+
+
+FAMILIES = [f"family {n}" for n in range(40) for _ in range(1 + n % 5)]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_learned_sets_are_nested_and_share_nothing_with_what_is_tested(grouped):
+    learned, tested = split(FAMILIES, (10, 30, 90), grouped=grouped, seed=1)
+    assert [len(rows) for rows in learned.values()] == [10, 30, 90]
+    assert set(learned[10]) < set(learned[30]) < set(learned[90])
+    assert not set(learned[90]) & set(tested)
+    assert len(FAMILIES) - 95 <= len(tested) <= len(FAMILIES) - 90
+    again, _ = split(FAMILIES, (10, 30, 90), grouped=grouped, seed=1)
+    np.testing.assert_array_equal(again[30], learned[30])
+
+
+def test_a_family_is_never_divided_between_what_is_learned_and_tested():
+    learned, tested = split(FAMILIES, (90,), grouped=True, seed=3)
+    names = np.array(FAMILIES)
+    assert not set(names[learned[90]]) & set(names[tested])
+
+
+def test_more_crystals_than_there_are_cannot_be_learned():
+    with pytest.raises(ValueError, match="below the 120"):
+        split(FAMILIES, (120,), grouped=False, seed=0)
+
+
+def test_surroundings_kept_in_a_file_are_those_that_were_found(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    names = ("ZEO_CHA", "ZEO_SOD", "MOF_Cu-BTC")
+    pack({name: CRYSTALS[name] for name in names}, folder / "structures.npz")
+    with (folder / "methane.csv").open("w") as file:
+        rows = [dict.fromkeys(COLUMNS, "1") | {"name": name, "log10_henry": "-5"} for name in names]
+        rows[1]["log10_henry"] = "-12"
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    first, said = load(tmp_path, folder=folder)
+    second, _ = load(tmp_path, folder=folder)
+    assert said.startswith("2 crystals of 3 with labels")
+    assert [crystal.name for crystal in second.crystals] == ["ZEO_CHA", "MOF_Cu-BTC"]
+    for one, other in zip(first.around + first.graphs, second.around + second.graphs, strict=True):
+        for name, value in vars(one).items():
+            np.testing.assert_array_equal(value, getattr(other, name))
+    np.testing.assert_array_equal(first.knowns, second.knowns)
