@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +11,7 @@ from scipy.spatial import KDTree
 
 from idnn.adsorption.ewald import images_within
 from idnn.adsorption.structures import Crystal
-
-SYMMETRY = 0.01
-"""Å by which atoms may miss the place that symmetry gives them."""
+from idnn.adsorption.symmetry import SYMMETRY, equivalent
 
 _NEAREST = 0.5
 _DEGREE = 3
@@ -88,8 +83,7 @@ def environments(
 ) -> Environments:
     """What is around each atom, the same for every cell that describes the crystal.
 
-    Atoms that symmetry makes equivalent have the same surroundings, so one of them stands for all
-    (spglib finds them: Togo et al. 2024, doi:10.1080/27660400.2024.2384822).
+    Atoms that symmetry makes equivalent have the same surroundings; one of them stands for all.
 
     Args:
         crystal: with at least one atom.
@@ -131,33 +125,6 @@ def _orbits(
     """One atom of each kind that symmetry leaves, and the kind of every atom."""
     labels: np.ndarray = np.arange(len(crystal.numbers))
     if symmetry is not None:
-        labels = _equivalent(crystal, symmetry)
+        labels = equivalent(crystal, tolerance=symmetry)
     _, first, member = np.unique(labels, return_index=True, return_inverse=True)
     return first, member
-
-
-def _equivalent(crystal: Crystal, symmetry: float) -> Int[np.ndarray, " site"]:
-    import spglib
-
-    cell = (crystal.lattice, crystal.fractional, crystal.numbers)
-    with warnings.catch_warnings():
-        # It announces that failures will be raised instead of returned; both are met here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            found = spglib.get_symmetry_dataset(cell, symprec=symmetry)
-        except spglib.SpglibError:
-            found = None
-    # Not `equivalent_atoms`: a supercell may lack operations that its crystal has.
-    return np.arange(len(crystal.numbers)) if found is None else found.crystallographic_orbits
-
-
-def shell_count(windows: Windows) -> int:
-    """Functions of all windows."""
-    return math.prod((len(windows.reaches), windows.functions))
-
-
-def many(
-    crystals: Sequence[Crystal], windows: Windows, *, symmetry: float | None = SYMMETRY
-) -> list[Environments]:
-    """Of several crystals."""
-    return [environments(crystal, windows, symmetry=symmetry) for crystal in crystals]

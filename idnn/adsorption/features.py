@@ -15,6 +15,7 @@ from idnn.adsorption.forcefield import ForceField, force_field
 from idnn.adsorption.guests import Guest, guest
 from idnn.adsorption.histogram import energy_histogram
 from idnn.adsorption.structures import Crystal
+from idnn.adsorption.symmetry import primitive
 
 _WEAKEST = -60.0
 """Of the logarithm of a mean Boltzmann factor: nothing enters a crystal where it is less."""
@@ -72,7 +73,8 @@ def knowns(crystal: Crystal, field: FieldSettings | None) -> Float[np.ndarray, "
     if field is None:
         return np.array(plain)
     molecule, force = parameters(field.guest, field.force_field)
-    energies = site_energies(crystal, force, molecule.sites[0], spacing=field.spacing)
+    # The grid divides the edges of the cell, and should not depend on which cell was given.
+    energies = site_energies(primitive(crystal), force, molecule.sites[0], spacing=field.spacing)
     histogram = energy_histogram(energies, temperature=field.temperature)
     factor = histogram.boltzmann.sum()
     reduced = np.asarray(energies, dtype=float) / field.temperature

@@ -116,6 +116,55 @@ def test_an_epoch_passes_every_row_once_in_an_order_of_its_own():
     assert one != two
 
 
+def test_steps_follow_a_cosine_after_a_short_rise():
+    """Of plain descent on a linear loss every step is the rate itself."""
+    point, met = Point(0.0), []
+
+    def slope(model, _):
+        met.append(float(model.at.detach()))
+        return -model.at.sum()
+
+    make = partial(torch.optim.SGD, lr=0.5)
+    fit(point, slope, None, FirstOrder(make=make, epochs=40, cosine=True))
+    places = [*met[::2], float(point.at.detach())]
+    done = (torch.arange(40) + 0.5) / 40
+    wanted = 0.5 * torch.minimum(20 * done, 0.5 + 0.5 * (math.pi * done).cos())
+    assert torch.tensor(places).diff().tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
+
+
+def test_a_cosine_goes_on_after_a_stop_and_not_over_other_epochs(tmp_path):
+    path, data = tmp_path / "part.safetensors", curve()
+    whole = FirstOrder(make=partial(torch.optim.Adam, lr=0.01), epochs=6, rows=7, cosine=True)
+    expected = fit(net(), miss, data, whole).losses
+    met = 0
+
+    def interrupted(model, rows):
+        nonlocal met
+        met += 1
+        if met == 30:
+            raise KeyboardInterrupt
+        return miss(model, rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(net(), interrupted, data, whole, checkpoint=path)
+    assert fit(net(), miss, data, whole, checkpoint=path).losses == expected
+    with pytest.raises(BadCheckpoint, match="cosine over 6"):
+        fit(net(), miss, data, replace(whole, epochs=7), checkpoint=path)
+
+
+def test_the_loss_of_a_parted_batch_is_the_mean_of_its_parts_as_they_were_met():
+    met = []
+
+    def noted(model, rows):
+        met.append(float(miss(model, rows).detach()))
+        return miss(model, rows)
+
+    optimiser = FirstOrder(make=partial(torch.optim.Adam, lr=0.01), epochs=3, rows=20)
+    losses = fit(net(), noted, curve(60), optimiser, weight_decay=0.1).losses
+    assert len(met) == 9
+    assert losses == pytest.approx([sum(met[i : i + 3]) / 3 for i in (0, 3, 6)])
+
+
 def test_no_more_iterations_are_done_than_asked_for():
     few, more = (fit(Point(-1.2, 1.0), rosenbrock, 1.0, LBFGS(iterations=n)) for n in (3, 20))
     assert few.losses[-1] > 5 * more.losses[-1]
