@@ -113,21 +113,32 @@ def train(
         seed: of the order of crystals, and of what dropout leaves out.
         checkpoint: file from which a stopped training goes on.
     """
-    least = -(-settings.steps * settings.rows // max(len(samples), 1))
     weights = samples.wanted.new_full((samples.wanted.shape[1],), 1 / targets)
     weights[targets:] = settings.knowledge / max(len(weights) - targets, 1)
-    make = partial(torch.optim.AdamW, lr=settings.rate, weight_decay=settings.decay)
-    optimiser = FirstOrder(
-        make=make, epochs=max(settings.epochs, least), rows=settings.rows, seed=seed, cosine=True
-    )
 
     def loss(model: nn.Module, part: Samples) -> Tensor:
-        known = ~part.wanted.isnan()
-        error = functional.huber_loss(
-            outputs(model, part), part.wanted.nan_to_num(), reduction="none", delta=_BEND
-        )
-        return (error * known * weights).sum() / len(part) / _BEND
+        return misfit(outputs(model, part), part.wanted, weights)
 
     with torch.random.fork_rng(devices=[]), subnormal_numbers_as_zero():
         torch.manual_seed(seed)
+        optimiser = schedule(settings, len(samples), seed=seed)
         return fit(model.train(), loss, samples, optimiser, checkpoint=checkpoint).losses
+
+
+def schedule(settings: TrainingSettings, crystals: int, *, seed: int = 0) -> FirstOrder:
+    """Steps of AdamW that fall to nothing along a cosine, as many as the settings ask for."""
+    least = -(-settings.steps * settings.rows // max(crystals, 1))
+    make = partial(torch.optim.AdamW, lr=settings.rate, weight_decay=settings.decay)
+    epochs = max(settings.epochs, least)
+    return FirstOrder(make=make, epochs=epochs, rows=settings.rows, seed=seed, cosine=True)
+
+
+def misfit(
+    found: Float[Tensor, "crystal output"],
+    wanted: Float[Tensor, "crystal output"],
+    weights: Float[Tensor, " output"],
+) -> Float[Tensor, ""]:
+    """Huber's loss, weighted over the outputs; NaN in `wanted` costs nothing."""
+    known = ~wanted.isnan()
+    error = functional.huber_loss(found, wanted.nan_to_num(), reduction="none", delta=_BEND)
+    return (error * known * weights).sum() / len(found) / _BEND
