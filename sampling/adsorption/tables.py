@@ -20,7 +20,7 @@ class Box(NamedTuple):
         sigma2: Å², float64 [site, site].
         shift: K, float64 [site, site].
         cutoff2: Å².
-        tail: twice a molecule pair's mean energy beyond the cutoff (K).
+        tail: a molecule pair's mean energy beyond the cutoff (K).
         charge: of each site, its square an energy times a distance, float64 [site] (√(K Å)).
         alpha: width of the screening charges of Ewald's sum (1/Å).
         wave: numbers of the wave vectors of half of space, int64 [wave, 3]; none without charges.

@@ -98,6 +98,19 @@ def test_numbers_of_molecules_follow_the_exact_partition_function():
     error = (blocks / (len(number) / 40)).std(0, ddof=1) / math.sqrt(40)
     assert (np.abs(found - exact) < 4 * error + 1e-4).all()
     assert exact[3] > 4 * error[3]
+    # Every pair's energy is averaged, alone or with a third molecule about.
+    energy = -T * np.log(np.where(factor > 0, factor, 1.0))
+    pair = (factor * energy).mean() / two
+    around = np.fft.ifftn(spectrum**2).real / points**3
+    each = np.array([0.0, 0.0, pair, 3 * (factor * energy * around).mean() / three])
+    wanted = [(exact * each).sum(), (exact * [0, 1, 4, 9]).sum()]
+    wanted += [(exact * each * [0, 1, 2, 3]).sum(), 0.0, (exact * each).sum()]
+    long = np.empty((40, FIELDS))
+    assert run(frame, places_of(field, frame, T), chain, activity, 1 / T, 25_000, long)
+    means = long[:, 1:]
+    deviation = means.std(0, ddof=1) / math.sqrt(40)
+    assert (np.abs(means.mean(0) - wanted) < 4 * deviation + 1e-9).all()
+    assert (np.abs(np.delete(wanted, 3)) > 4 * np.delete(deviation, 3)).all()
 
 
 def test_pairs_in_a_host_follow_the_exact_partition_function():
@@ -133,6 +146,9 @@ def test_loading_and_heat_at_low_pressure_are_those_of_the_dilute_limit(guest):
         found.loading, found.fugacity * float(limit.henry.value), 0.01 * float(found.loading.value)
     )
     near(found.heat, float(limit.heat.value), 0.1)
+    host = T - 1e3 * float(limit.heat.value) / GAS_CONSTANT
+    assert found.host == pytest.approx(host, rel=0.03)
+    assert abs(found.guests) < 0.03 * abs(host)
 
 
 def dense(crystal, seed, copies=None, guest=None):
@@ -171,6 +187,22 @@ def test_energies_are_kept_up_to_date(guest):
     lengths = np.linalg.norm(np.moveaxis(arms, 1, -1) @ frame.lattice, axis=-1)
     np.testing.assert_allclose(lengths, 1.1, rtol=1e-9) if len(arms) else None
     assert (chain.tally[:, 1] > 0).sum() == (4 if len(guest.sites) > 1 else 3)
+
+
+def test_the_tail_is_what_an_even_gas_beyond_the_cutoff_adds():
+    """N²/2V ∫ u 4πr² dr."""
+    force = ForceField("x", {}, cutoff=7.0, shifted=False, tail=True)
+    field = host_field(box(15.0), force, sphere(120.0, 3.0), spacing=1.0)
+    frame = box_of(field)
+    chain = empty_chain(field, frame, (0,))
+    chain.place[0, :, 1] = 0.5
+    chain.molecules[0] = 2
+
+    def shell(r):
+        return 4 * math.pi * r**2 * 480.0 * ((3.0 / r) ** 12 - (3.0 / r) ** 6)
+
+    wanted = 2 / 15.0**3 * quad(shell, 7.0, np.inf)[0]
+    assert total_energy(frame, chain)[1] == pytest.approx(wanted, rel=1e-9)
 
 
 def test_the_same_seed_gives_the_same_result_and_another_does_not():

@@ -62,7 +62,13 @@ def test_the_potential_has_madelung_s_constant():
     assert rest == pytest.approx(-1.747564594633 / 2.8, rel=1e-5)
 
 
-@pytest.mark.parametrize("crystal", [CHARGED, rock_salt()], ids=["skewed", "NaCl"])
+ROUNDED = replace(CHARGED, charges=np.array([-0.4, 0.8, -0.395]))
+"""Charges that cancel but for what rounding leaves, so that an even background must."""
+
+
+@pytest.mark.parametrize(
+    "crystal", [CHARGED, rock_salt(), ROUNDED], ids=["skewed", "NaCl", "rounded"]
+)
 @pytest.mark.parametrize("shape", [(40, 40, 40), (12, 14, 16)])
 def test_the_grid_holds_the_potential(crystal, shape):
     grid = potential_grid(crystal, shape)
@@ -116,6 +122,34 @@ def test_the_energy_between_charged_molecules_does_not_depend_on_the_screening()
     sums = [coulomb(chain, empty, cutoff) for cutoff in (6.5, 5.0, 4.0)]
     assert abs(sums[0]) > 1000
     np.testing.assert_allclose(sums, sums[0], rtol=1e-3)
+
+
+def test_the_energy_of_two_molecules_is_that_of_their_bare_charges():
+    """Quadrupoles in a wide box: their images, 26 Å away, add less than a thousandth."""
+    empty = replace(box(26.0), charges=np.zeros(0))
+    field = host_field(empty, replace(FORCE, cutoff=12.0), dumbbell(), spacing=1.0)
+    frame = box_of(field)
+    chain = empty_chain(field, frame, (0,))
+    charge = np.array([site.charge for site in dumbbell().sites])
+    along, across = np.array([[0, 0, 0], [0, 0, 1.1], [0, 0, -1.1]]), np.array([4.0, 0.0, 0.3])
+    other = across + along @ np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])
+    chain.place[:, :, 0], chain.place[:, :, 1] = along / 26.0, other / 26.0
+    chain.molecules[0] = 2
+    distance = np.linalg.norm(along[:, None] - other, axis=-1)
+    wanted = COULOMB_K_A * float((charge[:, None] * charge / distance).sum())
+    bare = frame._replace(charge=0 * frame.charge, wave=frame.wave[:0], alone=0.0)
+    found = total_energy(frame, chain)[1] - total_energy(bare, chain)[1]
+    assert abs(wanted) > 50
+    assert found == pytest.approx(wanted, rel=5e-3)
+
+
+def test_a_charge_has_its_potential_s_energy_with_its_own_sign():
+    points = np.random.default_rng(4).random((40, 3))
+    site = dumbbell().sites[1]
+    neutral = exact_energy(CHARGED, FORCE, replace(site, charge=0.0), points)
+    found = exact_energy(CHARGED, FORCE, site, points) - neutral
+    wanted = -0.3 * potential_at(CHARGED, points)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-6 * np.abs(neutral).max())
 
 
 def test_charges_change_the_dilute_limit_as_plain_insertion_says():

@@ -77,6 +77,10 @@ def test_a_molecule_of_several_sites_agrees_with_plain_random_insertion():
     found = dilute(field, temperature=T, insertions=100_000)
     joint = math.hypot(factor.std() / math.sqrt(count), float(found.boltzmann.stderr))
     assert abs(float(found.boltzmann.value) - factor.mean()) < 4 * joint
+    ratio = (energy * factor).sum() / factor.sum()
+    scatter = (factor * (energy - ratio)).std() / factor.mean() / math.sqrt(count)
+    joint = math.hypot(1e-3 * GAS_CONSTANT * scatter, float(found.heat.stderr))
+    assert abs(float(found.heat.value) - 1e-3 * GAS_CONSTANT * (T - ratio)) < 4 * joint
 
 
 def test_methane_in_silicalite_agrees_with_raspa_at_the_lowest_pressure():
