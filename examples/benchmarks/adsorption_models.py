@@ -91,6 +91,8 @@ def attention(
         return Samples(crystals, known[rows], wanted.down(targets[rows]))
 
     model = make(settings.network, knowns=known.shape[1], outputs=targets.shape[1], seed=seed)
+    if knowns is None:
+        model.begin_linear(known[learned], wanted.down(targets[learned]))
     train(model, samples(learned), settings, targets=count, seed=seed)
     with torch.no_grad():
         found = outputs(model.eval(), samples(tested)) * wanted.deviation + wanted.mean
