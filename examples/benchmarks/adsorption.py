@@ -41,7 +41,7 @@ from adsorption_figure import plot
 from adsorption_models import MODELS, PLAIN
 from adsorption_table import TARGETS
 
-from idnn.adsorption.environments import many
+from idnn.adsorption.environments import environments
 from idnn.adsorption.features import FieldSettings, all_knowns
 from idnn.adsorption.network import AttentionNetwork
 from idnn.adsorption.training import Samples, TrainingSettings, outputs
@@ -174,7 +174,7 @@ def prediction_rates(data: Data, settings: TrainingSettings) -> dict[str, dict[s
 
 @torch.no_grad()
 def _predict(crystals: list, networks: list, field: FieldSettings | None) -> None:
-    around = tuple(many(crystals, WINDOWS))
+    around = tuple(environments(crystal, WINDOWS) for crystal in crystals)
     known = torch.tensor(all_knowns(crystals, field), dtype=torch.float32)
     samples = Samples(around, known, known.new_empty(len(crystals), 0))
     for network in networks:

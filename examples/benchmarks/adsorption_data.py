@@ -131,7 +131,7 @@ def _surroundings(
         arrays |= {f"{i}.around.{name}": value for name, value in vars(one).items()}
         arrays |= {f"{i}.graph.{name}": value for name, value in vars(other).items()}
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, stream.getvalue())
     return around, graphs, arrays["knowns"]
