@@ -26,7 +26,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
 from multiprocessing import get_context
@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from adsorption_data import FOLDER, WINDOWS, Data, load, split
 from adsorption_figure import plot
-from adsorption_models import MODELS, PLAIN
+from adsorption_models import GRAPH_RATE, MODELS, PLAIN
 from adsorption_table import TARGETS
 
 from idnn.adsorption.environments import environments
@@ -180,7 +180,11 @@ def prediction_rates(data: Data, settings: TrainingSettings) -> dict[str, dict[s
 
 @torch.no_grad()
 def _predict(crystals: list, networks: list, field: FieldSettings | None) -> None:
+<<<<<<< HEAD
     around = tuple([environments(crystal, WINDOWS) for crystal in crystals])
+=======
+    around = tuple(environments(crystal, WINDOWS) for crystal in crystals)
+>>>>>>> baselines
     known = torch.tensor(all_knowns(crystals, field), dtype=torch.float32)
     samples = Samples(around, known, known.new_empty(len(crystals), 0))
     for network in networks:
@@ -201,6 +205,15 @@ def seconds_per_structure(store: Path | None) -> float | None:
     return median(sum(each) for each in took.values() if len(each) == most) if took else None
 
 
+def training_seconds(rows: Sequence[dict[str, Any]], size: int) -> dict[str, float]:
+    """Mean CPU seconds of training and test at one size, by model."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["key"][2] == size:
+            found.setdefault(row["key"][0], []).append(row["cpu_s"])
+    return {model: mean(each) for model, each in found.items()}
+
+
 def report(
     rows: list[dict[str, Any]], data: Data, sizes: Sequence[int], options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -212,6 +225,11 @@ def report(
     return {
         "gcmc_vs_raspa_sigma": gcmc["gcmc_vs_raspa_sigma"],
         "gcmc_speedup_over_raspa": gcmc["gcmc_speedup_over_raspa"],
+        "crystals": len(data),
+        "families": len(set(data.families)),
+        "tested": {f"{row['key'][0]}, {row['key'][1]}": row["tested"] for row in rows},
+        "training": asdict(options.settings) | {"graph_rate": GRAPH_RATE},
+        "training_cpu_s": training_seconds(rows, max(sizes)),
         "mae": mae,
         "mae_over_cgcnn": {m: ratios(mae, m, "cgcnn", last) for m in models},
         "mae_over_cgcnn_density": {m: ratios(mae, m, "cgcnn_density", last) for m in models},

@@ -9,7 +9,7 @@ doi:10.1103/PhysRevLett.120.145301), and `AbsoluteNetwork` the multi-scale atten
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -222,6 +222,9 @@ class WeightedBatchNorm(nn.Module):
 class GraphNetwork(nn.Module):
     """The crystal graph network: gated convolutions, mean over atoms, softplus head."""
 
+    elements: Tensor
+    centres: Tensor
+
     def __init__(self, *, knowns: int, outputs: int, width: int = 64, seed: int = 0) -> None:
         """Random weights; the paper has no `knowns`, which here join the pooled numbers."""
         super().__init__()
@@ -302,7 +305,7 @@ def placed(crystal: Crystal, around: Environments) -> Environments:
     """
     place = np.broadcast_to(crystal.positions[None], (*2 * (len(crystal.numbers),), 3))
     shells = np.concatenate([distances(crystal)[..., None], place], -1).astype(np.float32)
-    return Environments(**(vars(around) | {"shells": shells}))
+    return replace(around, shells=shells)
 
 
 class AbsoluteNetwork(nn.Module):
@@ -313,6 +316,10 @@ class AbsoluteNetwork(nn.Module):
     it begins as what is known of the crystal, as in ours. Neither the frame nor the cell may be
     changed. Without the twelve-fold copies of rotated cells that the released code can add.
     """
+
+    elements: Tensor
+    scales: Tensor
+    pitch: Tensor
 
     def __init__(
         self, settings: AttentionSettings, *, knowns: int, outputs: int, seed: int = 0

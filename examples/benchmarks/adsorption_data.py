@@ -15,10 +15,11 @@ from adsorption_baselines import Graph, graph
 from adsorption_table import TARGETS
 from jaxtyping import Float, Int
 
-from idnn.adsorption.environments import Environments, Windows, environments
+from idnn.adsorption.environments import Environments, environments
 from idnn.adsorption.features import FieldSettings, knowns
 from idnn.adsorption.packed import unpack
 from idnn.adsorption.structures import Crystal
+from idnn.adsorption.training import TrainingSettings
 from idnn.files import write_atomically
 
 FOLDER = Path(__file__).parents[1] / "adsorption"
@@ -33,7 +34,7 @@ CLOSED = -8.0
 """Decadic logarithm of the Henry coefficient, mol/(kg Pa), below which nothing enters a crystal:
 at 65 bar it would take up less than 0.07 mol/kg."""
 
-WINDOWS = Windows()
+WINDOWS = TrainingSettings().network.windows
 SEED = 20231128
 """Of the random order of crystals for splits; that of a split is added."""
 
@@ -131,7 +132,7 @@ def _surroundings(
         arrays |= {f"{i}.around.{name}": value for name, value in vars(one).items()}
         arrays |= {f"{i}.graph.{name}": value for name, value in vars(other).items()}
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, stream.getvalue())
     return around, graphs, arrays["knowns"]

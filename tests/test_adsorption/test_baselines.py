@@ -137,6 +137,7 @@ def test_trees_and_mean_leave_unknown_targets_out():
     [
         ("COF_15071N2", "COF_1507"),
         ("COF_2016aN2", "COF_2016"),
+        ("COF_21481N2", "COF_2046"),
         ("ZEO_CHA", "ZEO_CHA"),
         ("MOF_IRMOF-15", "MOF_IRMOF"),
         ("MOF_MIL-47", "MOF_MIL-53"),
