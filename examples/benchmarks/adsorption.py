@@ -180,11 +180,7 @@ def prediction_rates(data: Data, settings: TrainingSettings) -> dict[str, dict[s
 
 @torch.no_grad()
 def _predict(crystals: list, networks: list, field: FieldSettings | None) -> None:
-<<<<<<< HEAD
-    around = tuple([environments(crystal, WINDOWS) for crystal in crystals])
-=======
     around = tuple(environments(crystal, WINDOWS) for crystal in crystals)
->>>>>>> baselines
     known = torch.tensor(all_knowns(crystals, field), dtype=torch.float32)
     samples = Samples(around, known, known.new_empty(len(crystals), 0))
     for network in networks:
