@@ -63,6 +63,12 @@ def rock_salt(edge=4.0, numbers=(14, 8)):
     )
 
 
+def fluorite(edge=5.46):
+    calcium = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    places = np.vstack([calcium, calcium + 0.25, calcium + 0.75])
+    return Crystal("fluorite", edge * np.eye(3), places, np.repeat([20, 9, 9], 4))
+
+
 def body_centred(edges=(2.3, 2.4, 2.5), numbers=(14, 8), name="body-centred"):
     """Two atoms in a cell with three edges (Å)."""
     places = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])

@@ -106,18 +106,17 @@ def _draw(given: argparse.Namespace) -> None:
 
     model = load_model(given.model)
     _require_folder(given.output)
-    if given.target is None and len(model.targets) > 1:
-        raise ValueError(f"`--target` must be given, one of {', '.join(model.targets)}.")
-    crystals = suited(read_library(given.source), model.field)
-    _report("refused", crystals.refused)
-    if len(crystals.crystals) != 1:
+    targets = [*model.targets] if given.target is None else [given.target]
+    if len(targets) > 1:
+        raise ValueError(f"`--target` must be given, one of {', '.join(targets)}.")
+    library = suited(read_library(given.source), model.field)
+    _report("refused", library.refused)
+    crystals = list(library.crystals.values())
+    if len(crystals) != 1:
         raise ValueError(
-            f"`source` must hold one structure that is fit; {given.source} has "
-            f"{len(crystals.crystals)}."
+            f"`source` must hold one structure that is fit; {given.source} has {len(crystals)}."
         )
-    (crystal,) = crystals.crystals.values()
-    found = model.contributions(crystal)
-    plot_contributions(crystal, found, given.target or model.targets[0], given.output)
+    plot_contributions(crystals[0], model.contributions(crystals[0]), targets[0], given.output)
     print(given.output)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def plot_contributions(crystal: Crystal, found: AtomContributions, target: str, 
 
 
 def _draw(
-    axes: Axes,
+    axes: Any,  # noqa: ANN401  # three-dimensional ones, whose types matplotlib does not state
     crystal: Crystal,
     values: Float[np.ndarray, " site"],
     colours: str,
@@ -115,7 +115,11 @@ def _screen() -> Float[np.ndarray, "3 2"]:
     return np.array([right, [-np.sin(up) * np.cos(turn), -np.sin(up) * np.sin(turn), np.cos(up)]]).T
 
 
-def _draw_edges(axes: Axes, crystal: Crystal, corners: Float[np.ndarray, "corner 3"]) -> None:
+def _draw_edges(
+    axes: Any,  # noqa: ANN401
+    crystal: Crystal,
+    corners: Float[np.ndarray, "corner 3"],
+) -> None:
     for start, end in product(corners, corners):
         if (end - start).sum() == 1 and (end >= start).all():
             line = np.stack([start, end]) @ crystal.lattice

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hosts import box, other_descriptions, rock_salt, silicalite, skewed
+from hosts import box, fluorite, other_descriptions, rock_salt, silicalite, skewed
 
 from idnn.adsorption.environments import Windows, environments
 from idnn.adsorption.structures import Crystal, supercell
@@ -50,6 +50,7 @@ def test_the_order_of_atoms_is_that_of_the_surroundings():
     [
         (diamond(), 1),
         (rock_salt(), 2),
+        (fluorite(), 2),
         (caesium_chloride(), 2),
         (supercell(caesium_chloride(), (2, 1, 1)), 2),
         (skewed(), 3),

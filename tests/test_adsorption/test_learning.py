@@ -8,10 +8,13 @@ import torch
 from hosts import densities, learned_densities, small_crystals, small_settings
 
 from idnn import train
+from idnn.adsorption.environments import environments
 from idnn.adsorption.learning import ModelSettings, Table, divide, learn
+from idnn.adsorption.network import AttentionNetwork
 from idnn.adsorption.structures import supercell
 from idnn.adsorption.tables import BadTable, read_labels
-from idnn.adsorption.training import TrainingSettings
+from idnn.adsorption.training import Samples, TrainingSettings
+from idnn.adsorption.training import train as fit_network
 
 CRYSTALS = small_crystals()
 TABLE = densities(CRYSTALS)
@@ -112,10 +115,25 @@ def test_missing_labels_are_left_out_and_the_others_learned():
 
 def test_what_is_learned_beside_changes_the_networks_and_not_the_columns():
     without = replace(SHORT, training=replace(SHORT.training, knowledge=0.0))
-    assert learn(CRYSTALS, TABLE, SHORT).members[0].of_knowns.out_features == 2
+    both = learn(CRYSTALS, TABLE, SHORT)
+    assert both.members[0].of_knowns.out_features == 2
     plain = learn(CRYSTALS, TABLE, without)
     assert plain.members[0].of_knowns.out_features == 1
     assert plain.predict(CRYSTALS).targets == ("density",)
+    more = replace(SHORT, training=replace(SHORT.training, knowledge=2.0))
+    assert not torch.equal(weights(learn(CRYSTALS, TABLE, more)), weights(both))
+
+
+def test_where_nothing_is_known_nothing_is_learned():
+    windows = SHORT.training.network.windows
+    around = tuple(environments(crystal, windows) for crystal in list(CRYSTALS.values())[:3])
+    samples = Samples(around, torch.ones(3, 2), torch.full((3, 1), torch.nan))
+    network = AttentionNetwork(SHORT.training.network, knowns=2, outputs=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    losses = fit_network(network, samples, replace(SHORT.training, decay=0.0), targets=1)
+    assert set(losses) == {0.0}
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_predictions_do_not_depend_on_what_is_predicted_with_them():

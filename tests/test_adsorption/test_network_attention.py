@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hosts import other_descriptions, pair, rock_salt, silicalite, skewed
+from hosts import fluorite, other_descriptions, pair, rock_salt, silicalite, skewed
 
 from idnn.adsorption.environments import Windows, environments
 from idnn.adsorption.features import all_knowns
@@ -49,6 +49,17 @@ def test_every_description_of_a_crystal_has_the_same_outputs(crystal, how):
     model = network()
     other = other_descriptions(crystal)[how]
     np.testing.assert_allclose(values(model, other), values(model, crystal), atol=FLOAT)
+
+
+def test_one_atom_for_each_kind_and_all_atoms_have_the_same_outputs():
+    crystal = fluorite()
+    model = network()
+    _, knowns = given(model, crystal)
+    every = padded([environments(crystal, model.settings.windows, symmetry=None)])
+    assert every.numbers.shape == (1, 12)
+    with torch.no_grad():
+        found = model(every, knowns).numpy()
+    np.testing.assert_allclose(found, values(model, crystal), atol=FLOAT)
 
 
 def test_the_order_of_atoms_does_not_matter():
@@ -123,6 +134,13 @@ def test_contributions_and_the_rest_add_up_to_the_outputs():
     assert found.attention.shape == (3, 2, 3, 38)
     total = found.attention.sum(-1)
     assert ((total > 0) & (total < 1)).all()
+
+
+def test_attention_is_that_of_the_readout_which_sees_all_atoms_in_every_head():
+    model = network()
+    found = model.contributions(*given(model, pair(7.0)))
+    # In a window's head each of these atoms sees itself, the other and the readout at 10⁻⁹.
+    assert found.attention.min() > 1e-3
 
 
 def test_padding_changes_nothing():
