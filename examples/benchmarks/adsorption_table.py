@@ -6,7 +6,9 @@ Labels are the table of `python -m sampling.adsorption`, with a row for each cry
 descriptors that of `python -m idnn.adsorption describe`. Of each crystal are kept the decadic
 logarithm of the Henry coefficient in mol/(kg Pa), the heat of adsorption in the dilute limit in
 kJ/mol, loadings at 5.8 and 65 bar in mol/kg, and their standard errors. What is not finite is left
-empty; so are the logarithm of a Henry coefficient that is not positive, and a loading below zero.
+empty; so is a loading below zero, and so are logarithm and heat of a crystal that methane does not
+enter: where Henry's coefficient is below 10⁻⁸ mol/(kg Pa), less than 0.07 mol/kg at 65 bar, they
+say no more than how much atoms overlap.
 
 `family` is for splits that hold out what is alike: a zeolite's topology, a COF's paper (year and
 number of the paper begin the names of CURATED COFs, Ongari et al. 2019,
@@ -24,6 +26,9 @@ from idnn.files import existing, write_atomically
 
 PRESSURES = {"uptake_5.8bar": 5.8e5, "uptake_65bar": 6.5e6}
 """Pa."""
+
+CLOSED = 1e-8
+"""mol/(kg Pa)."""
 
 TARGETS = ("log10_henry", "heat", *PRESSURES)
 DESCRIPTORS = (
@@ -120,15 +125,16 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _targets(labels: Numbers) -> dict[str, str]:
     dilute = labels.get(0.0, {})
     henry, error = _number(dilute, "henry"), _number(dilute, "henry_stderr")
-    logarithm = math.log10(henry) if henry > 0 else math.nan
+    none = (math.nan, math.nan)
+    entered = henry >= CLOSED
     found = {
-        "log10_henry": (logarithm, error / (henry * math.log(10)) if henry > 0 else math.nan),
-        "heat": (_number(dilute, "heat"), _number(dilute, "heat_stderr")),
+        "log10_henry": (math.log10(henry), error / (henry * math.log(10))) if entered else none,
+        "heat": (_number(dilute, "heat"), _number(dilute, "heat_stderr")) if entered else none,
     }
     for target, pressure in PRESSURES.items():
         row = labels.get(pressure, {})
         loading, error = _number(row, "loading"), _number(row, "loading_stderr")
-        found[target] = (loading, error) if loading >= 0 else (math.nan, math.nan)
+        found[target] = (loading, error) if loading >= 0 else none
     columns = {}
     for target, (value, error) in found.items():
         columns[target] = f"{value:.6g}" if math.isfinite(value) else ""

@@ -16,7 +16,7 @@ from idnn.adsorption.descriptions import describe_all
 from idnn.adsorption.files import load_model, save_model
 from idnn.adsorption.learning import learn
 from idnn.adsorption.reports import errors, full_card, predictions_table
-from idnn.adsorption.selection import fingerprint, matched, suited
+from idnn.adsorption.selection import fingerprint, matched, small, suited
 from idnn.adsorption.tables import read_labels
 from idnn.files import CannotWrite, DirectoryInUse, exclusive, write_atomically
 from idnn.levenberg import NotTrained
@@ -65,13 +65,22 @@ def _train(given: argparse.Namespace) -> None:
     _require_folder(given.model)
     table = read_labels(given.labels, targets=given.target, beside=given.beside, group=given.group)
     library = suited(read_library(given.source, table.names), settings.field)
+    if given.most_atoms is not None:
+        library = small(library, given.most_atoms)
     found = matched(table, library)
     _report("left out", found.left_out)
     directory = given.directory or given.model.with_suffix(".training")
     with exclusive(directory), _bars(given.quiet) as observe:
         part = directory / fingerprint(found.crystals, found.table, settings)
         part.mkdir(exist_ok=True)
-        model = learn(found.crystals, found.table, settings, directory=part, observe=observe)
+        model = learn(
+            found.crystals,
+            found.table,
+            settings,
+            directory=part,
+            device=given.device,
+            observe=observe,
+        )
     save_model(model, given.model)
     held = len(model.card["held_out"])
     print(f"learned from {model.card['learned']} crystals; errors on {held} that were held out:")

@@ -102,12 +102,18 @@ def divide(
     return np.flatnonzero(place >= last), np.flatnonzero(place < last)
 
 
+def best_device() -> str:
+    """A GPU where torch sees one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def learn(
     crystals: Mapping[str, Crystal],
     table: Table,
     settings: ModelSettings,
     *,
     directory: Path | None = None,
+    device: torch.device | str = "cpu",
     observe: Callable[[str, int, int], None] | None = None,
 ) -> AdsorptionModel:
     """A model of the table's targets, with a card that says how well it does.
@@ -117,6 +123,7 @@ def learn(
         table: labels.
         settings: how.
         directory: where a stopped training goes on from; without, it does not.
+        device: that trains; the model comes back to the CPU.
         observe: told the stage, how much is done, and of how much.
 
     Raises:
@@ -134,7 +141,8 @@ def learn(
     co_learned = settings.training.knowledge > 0 and table.beside
     wanted = np.hstack([table.values, table.descriptors]) if co_learned else table.values
     knowns_scale, wanted_scale = Scale.of(known[learned]), Scale.of(wanted[learned])
-    samples = Samples(tuple(around), knowns_scale.down(known), wanted_scale.down(wanted))
+    scaled = (knowns_scale.down(known).to(device), wanted_scale.down(wanted).to(device))
+    samples = Samples(tuple(around), *scaled)[torch.from_numpy(learned)]
     members = []
     for n in range(settings.members):
         seed = 1000 * settings.seed + n
@@ -143,19 +151,19 @@ def learn(
             knowns=known.shape[1],
             outputs=wanted.shape[1],
             seed=seed,
-        )
+        ).to(device)
         if settings.field is not None:
-            network.begin_linear(samples.knowns[learned], samples.wanted[learned])
+            network.begin_linear(samples.knowns, samples.wanted)
         with one_torch_thread():
             train(
                 network,
-                samples[torch.from_numpy(learned)],
+                samples,
                 settings.training,
                 targets=len(table.targets),
                 seed=seed,
                 checkpoint=None if directory is None else directory / f"member_{n}.safetensors",
             )
-        members.append(network.eval().requires_grad_(requires_grad=False))
+        members.append(network.cpu().eval().requires_grad_(requires_grad=False))
         tell("members", n + 1, settings.members)
     model = AdsorptionModel(
         targets=table.targets,

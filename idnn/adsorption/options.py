@@ -11,7 +11,7 @@ from idnn.adsorption.descriptors import NITROGEN_RADIUS
 from idnn.adsorption.environments import Windows
 from idnn.adsorption.features import FieldSettings
 from idnn.adsorption.guests import known_guests
-from idnn.adsorption.learning import ModelSettings
+from idnn.adsorption.learning import ModelSettings, best_device
 from idnn.adsorption.network import AttentionSettings
 from idnn.adsorption.training import TrainingSettings
 from idnn.files import existing
@@ -108,6 +108,7 @@ def _train(add: Add) -> None:
     add("--target", action="append", required=True, help="column to predict; may be given often")
     add("--beside", action="append", default=[], help="column to learn beside; may be given often")
     add("--group", help="column; crystals of one value are learned or held out together")
+    add("--most-atoms", type=int, help="leave out crystals with more inequivalent atoms than this")
     add("--model", type=Path, default=Path("model.safetensors"), help="file to write")
     _with_default(add, "--members", model.members, "networks")
     _with_default(add, "--held-out", model.held_out, "share of the crystals to judge it by")
@@ -126,6 +127,7 @@ def _train(add: Add) -> None:
     add("--knowledge", type=float, help=weight)
     _add_field(add)
     _with_default(add, "--seed", model.seed, "of everything random")
+    add("--device", default=best_device(), help="that trains (default %(default)s)")
     add("--directory", type=Path, help="where a stopped run goes on (default: MODEL.training)")
     _quiet(add)
 

@@ -15,6 +15,7 @@ from idnn.adsorption.features import FieldSettings, parameters
 from idnn.adsorption.forcefield import require_atoms
 from idnn.adsorption.learning import ModelSettings, Table
 from idnn.adsorption.structures import Crystal
+from idnn.adsorption.symmetry import equivalent
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,19 @@ def suited(library: Library, field: FieldSettings | None) -> Library:
             _require_elements(crystal, field)
         except ValueError as error:
             refused[name] = str(error)
+        else:
+            crystals[name] = crystal
+    return Library(crystals, refused)
+
+
+def small(library: Library, most: int) -> Library:
+    """The crystals that have so many atoms that symmetry does not make equal, or fewer."""
+    crystals: dict[str, Crystal] = {}
+    refused = dict(library.refused)
+    for name, crystal in library.crystals.items():
+        count = len(np.unique(equivalent(crystal)))
+        if count > most:
+            refused[name] = f"`{name}` has {count} inequivalent atoms, more than {most}."
         else:
             crystals[name] = crystal
     return Library(crystals, refused)
