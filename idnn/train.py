@@ -118,6 +118,7 @@ def fit(
     stopping: Stopping | None = None,
     validation: object | None = None,
     checkpoint: Path | None = None,
+    observe: Callable[[int], None] | None = None,
 ) -> FitResult:
     """Minimise loss(model, batch) + w Σθ² over the parameters θ; trains `model` in place.
 
@@ -134,6 +135,7 @@ def fit(
         stopping: before the last epoch; never if None.
         validation: a batch that is not trained on.
         checkpoint: file written after each epoch, and read first where it exists.
+        observe: told how many epochs are done.
 
     Raises:
         NotTrained: the loss is not finite.
@@ -149,6 +151,8 @@ def fit(
         run.advance()
         if checkpoint is not None:
             write_state(checkpoint, run.state())
+        if observe is not None:
+            observe(run.epoch)
     return run.result()
 
 

@@ -343,7 +343,7 @@ class AbsoluteNetwork(nn.Module):
                     width,
                     self.heads,
                     2 * width,
-                    settings.dropout,
+                    dropout=0.0,
                     batch_first=True,
                     norm_first=True,
                 )

@@ -79,6 +79,14 @@ def read_library(source: Path, names: Collection[str] | None = None) -> Library:
         for name, content in _contents(source):
             if names is not None and name not in names:
                 continue
+            if name in crystals or name in refused:
+                # Two files of a folder or archive; which of them is meant cannot be known.
+                crystals.pop(name, None)
+                refused[name] = (
+                    f"`{name}` must be the name of one file of {source}; it is that of several: "
+                    "rename them."
+                )
+                continue
             try:
                 crystals[name] = _checked(name, content)
             except BadStructure as error:

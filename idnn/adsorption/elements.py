@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from idnn.adsorption.forcefield import known_atoms
+from idnn.adsorption.structures import Crystal
 
 HEAVIEST = 103
 
@@ -32,6 +33,20 @@ def element_properties() -> Float[np.ndarray, "element property"]:
     rows = np.array([_properties(Element.from_Z(z)) for z in range(1, HEAVIEST + 1)])
     scaled = (rows - np.nanmean(rows, 0)) / np.nanstd(rows, 0)
     return np.concatenate([np.zeros((1, rows.shape[1])), np.nan_to_num(scaled)])
+
+
+def require_known(crystal: Crystal) -> None:
+    """Check that the elements of all atoms have properties.
+
+    Raises:
+        ValueError: one has none.
+    """
+    heaviest = int(crystal.numbers.max(initial=0))
+    if heaviest > HEAVIEST:
+        raise ValueError(
+            f"`{crystal.name}` must hold elements up to atomic number {HEAVIEST}; it holds "
+            f"{heaviest}."
+        )
 
 
 def _properties(element) -> list[float]:  # noqa: ANN001

@@ -65,8 +65,6 @@ class Environments:
         member: which of these each atom of the crystal is.
         shells: sum over all periodic images of atoms equivalent to j of each function of their
             distance from i.
-        volume: per atom (Å³).
-        density: g/cm³.
     """
 
     name: str
@@ -74,8 +72,6 @@ class Environments:
     share: Float[np.ndarray, " atom"]
     member: Int[np.ndarray, " site"]
     shells: Float32[np.ndarray, "atom atom shell"]
-    volume: float
-    density: float
 
 
 def environments(
@@ -103,19 +99,15 @@ def environments(
     near = KDTree(crystal.positions[first]).sparse_distance_matrix(
         KDTree(place), reach, output_type="coo_matrix"
     )
-    far = near.data > 1e-6
-    row, distance = near.row[far], near.data[far]
-    column = member[which[near.col[far]]]
+    pairs = near.row * len(first) + member[which[near.col]]
     shells = np.zeros((len(first) ** 2, len(windows.reaches) * windows.functions), np.float32)
-    np.add.at(shells, row * len(first) + column, windows(distance).astype(np.float32))
+    np.add.at(shells, pairs, windows(near.data).astype(np.float32))
     return Environments(
         name=crystal.name,
         numbers=crystal.numbers[first],
         share=np.bincount(member, minlength=len(first)) / count,
         member=member,
         shells=shells.reshape(len(first), len(first), -1),
-        volume=crystal.volume / count,
-        density=1e-3 * crystal.density,
     )
 
 

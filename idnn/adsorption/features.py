@@ -17,8 +17,14 @@ from idnn.adsorption.histogram import energy_histogram
 from idnn.adsorption.structures import Crystal
 from idnn.adsorption.symmetry import primitive
 
-_WEAKEST = -60.0
-"""Of the logarithm of a mean Boltzmann factor: nothing enters a crystal where it is less."""
+_WEAKEST = -15.0
+"""Of the logarithm of a mean Boltzmann factor: nothing enters a crystal where it is less …"""
+
+_HIGHEST = 5.0
+"""… or where the energy (kT) is more: how much atoms overlap is of no use."""
+
+_COUNTLESS = 100.0
+"""kT above which a place counts for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,8 @@ def parameters(name: str, force: str) -> tuple[Guest, ForceField]:
 def knowns(crystal: Crystal, field: FieldSettings | None) -> Float[np.ndarray, " known"]:
     """Logarithms of the volume per atom (Å³) and of the density (g/cm³); then of the field.
 
-    Of the field: the root of the share of the volume in each bin of energy, ln⟨e^{−U/kT}⟩, and
-    ⟨U e^{−U/kT}⟩/⟨e^{−U/kT}⟩/kT.
+    Of the field: the root of the share of the volume in each bin of energy, ln⟨e^{−U/kT}⟩, at
+    least −15, and ⟨U e^{−U/kT}⟩/⟨e^{−U/kT}⟩/kT, at most 5.
     """
     count = len(crystal.numbers)
     plain = [np.log(crystal.volume / count), np.log(1e-3 * crystal.density)]
@@ -77,12 +83,13 @@ def knowns(crystal: Crystal, field: FieldSettings | None) -> Float[np.ndarray, "
     energies = site_energies(primitive(crystal), force, molecule.sites[0], spacing=field.spacing)
     histogram = energy_histogram(energies, temperature=field.temperature)
     factor = histogram.boltzmann.sum()
-    reduced = np.asarray(energies, dtype=float) / field.temperature
-    with np.errstate(over="ignore", under="ignore"):
-        weight = np.exp(-np.maximum(reduced, -600.0))
-        mean = float((reduced * weight).sum() / weight.sum()) if factor > 0 else 0.0
-        strength = float(np.log(factor)) if factor > 0 else _WEAKEST
-    return np.array([*plain, *np.sqrt(histogram.volume), max(strength, _WEAKEST), mean])
+    reduced = np.minimum(np.asarray(energies, dtype=float) / field.temperature, _COUNTLESS)
+    if factor > np.exp(_WEAKEST):
+        mean = float((reduced * np.exp(-reduced)).mean() / factor)
+        entered = [float(np.log(factor)), min(mean, _HIGHEST)]
+    else:
+        entered = [_WEAKEST, _HIGHEST]
+    return np.array([*plain, *np.sqrt(histogram.volume), *entered])
 
 
 def all_knowns(

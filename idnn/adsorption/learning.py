@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def learn(
         tell("surroundings", len(around), len(chosen))
     known = all_knowns(chosen, settings.field)
     learned, held = divide(table.groups or table.names, settings.held_out, settings.seed)
+    _require_judges(table, held)
     co_learned = settings.training.knowledge > 0 and table.beside
     wanted = np.hstack([table.values, table.descriptors]) if co_learned else table.values
     knowns_scale, wanted_scale = Scale.of(known[learned]), Scale.of(wanted[learned])
@@ -162,9 +164,9 @@ def learn(
                 targets=len(table.targets),
                 seed=seed,
                 checkpoint=None if directory is None else directory / f"member_{n}.safetensors",
+                observe=partial(tell, f"member {n + 1} of {settings.members}"),
             )
         members.append(network.cpu().eval().requires_grad_(requires_grad=False))
-        tell("members", n + 1, settings.members)
     model = AdsorptionModel(
         targets=table.targets,
         members=tuple(members),
@@ -173,6 +175,7 @@ def learn(
         knowns=knowns_scale,
         wanted=wanted_scale,
         spread=np.ones(len(table.targets)),
+        card={},
         elements=tuple(sorted({int(z) for row in learned for z in around[row].numbers})),
     )
     return _judged(model, {table.names[row]: chosen[row] for row in held}, table, held, settings)
@@ -234,10 +237,21 @@ def _check(crystals: Mapping[str, Crystal], table: Table) -> None:
             f"`crystals` must hold all that the table names; {len(missing)} are missing, the "
             f"first {missing[0]}: leave their rows out, or add their files."
         )
-    for n, target in enumerate(table.targets):
-        known = table.values[:, n][np.isfinite(table.values[:, n])]
+    columns = [*zip(table.targets, table.values.T, strict=True)]
+    columns += [*zip(table.beside, table.descriptors.T, strict=True)]
+    for name, values in columns:
+        known = values[np.isfinite(values)]
         if len(known) < FEWEST or np.ptp(known) == 0:
             raise ValueError(
-                f"`{target}` must be known of at least {FEWEST} crystals and differ between them; "
+                f"`{name}` must be known of at least {FEWEST} crystals and differ between them; "
                 f"it is known of {len(known)}."
+            )
+
+
+def _require_judges(table: Table, held: Int[np.ndarray, " row"]) -> None:
+    for name, values in zip(table.targets, table.values[held].T, strict=True):
+        if len(np.unique(values[np.isfinite(values)])) < 2:
+            raise ValueError(
+                f"`{name}` must be known, and differ, of the {len(held)} crystals that are held "
+                "out, by which the model is judged: hold out more, or take another seed."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from idnn.adsorption.elements import require_known
 from idnn.adsorption.environments import Environments, environments
 from idnn.adsorption.features import FieldSettings, all_knowns
 from idnn.adsorption.network import AttentionNetwork, AttentionSettings, padded
@@ -98,7 +99,7 @@ class AdsorptionModel:
     wanted: Scale
     spread: Float[np.ndarray, " target"]
     elements: tuple[int, ...]
-    card: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any]
 
     def predict(
         self,
@@ -115,7 +116,8 @@ class AdsorptionModel:
             observe: told the number of crystals done.
 
         Raises:
-            ValueError: a crystal has no atoms, or elements that the field's force field lacks.
+            ValueError: a crystal has no atoms, elements that no network knows, or some that the
+                field's force field lacks.
         """
         names, found = list(crystals), []
         for first in range(0, len(names), at_once):
@@ -164,6 +166,8 @@ class AdsorptionModel:
     def _seen(
         self, crystals: Sequence[Crystal]
     ) -> tuple[list[Environments], Float[Tensor, "crystal known"]]:
+        for crystal in crystals:
+            require_known(crystal)
         around = [environments(crystal, self.settings.windows) for crystal in crystals]
         return around, self.knowns.down(all_knowns(crystals, self.field))
 

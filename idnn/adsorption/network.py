@@ -26,19 +26,17 @@ class AttentionSettings:
         width: numbers that each atom carries.
         layers: of attention.
         windows: one head each; one more head sees all atoms of the crystal alike.
-        dropout: share of numbers that is left out in training.
     """
 
     width: int = 64
     layers: int = 3
     windows: Windows = field(default_factory=Windows)
-    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Check.
 
         Raises:
-            ValueError: no layers, a width that the heads do not divide, or a share out of range.
+            ValueError: no layers, or a width that the heads do not divide.
         """
         if self.layers < 1:
             raise ValueError(f"`layers` must be at least 1; it is {self.layers}.")
@@ -47,8 +45,6 @@ class AttentionSettings:
                 f"`width` must be a multiple of the {self.heads} heads, one per window and one "
                 f"for the whole crystal; it is {self.width}."
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`dropout` must lie in [0, 1); it is {self.dropout}.")
 
     @property
     def heads(self) -> int:
@@ -104,6 +100,8 @@ class AttentionNetwork(nn.Module):
     After the multi-scale attention of Cui et al. (2023, doi:10.1038/s41467-023-42863-6), which has
     absolute positions where this has periodic distances.
     """
+
+    elements: Tensor
 
     def __init__(
         self, settings: AttentionSettings, *, knowns: int, outputs: int, seed: int = 0
@@ -191,10 +189,8 @@ class Layer(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.SiLU(),
-            nn.Dropout(settings.dropout),
             nn.Linear(2 * width, width),
         )
-        self.dropout = nn.Dropout(settings.dropout)
 
     def forward(
         self,
@@ -208,7 +204,7 @@ class Layer(nn.Module):
         paid = score.softmax(-1)
         if attention is not None:
             attention.append(paid)
-        x = x + self.dropout(self.out((paid @ value).transpose(1, 2).flatten(-2)))
+        x = x + self.out((paid @ value).transpose(1, 2).flatten(-2))
         return x + self.alone(x)
 
     def _log_weights(self, atoms: Atoms) -> Float[Tensor, "crystal head token token"]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from idnn.adsorption.cif import Library
-from idnn.adsorption.elements import HEAVIEST
+from idnn.adsorption.elements import require_known
 from idnn.adsorption.features import FieldSettings, parameters
 from idnn.adsorption.forcefield import require_atoms
 from idnn.adsorption.learning import ModelSettings, Table
@@ -92,11 +92,6 @@ def fingerprint(crystals: Mapping[str, Crystal], table: Table, settings: ModelSe
 
 
 def _require_elements(crystal: Crystal, field: FieldSettings | None) -> None:
-    heaviest = int(crystal.numbers.max())
-    if heaviest > HEAVIEST:
-        raise ValueError(
-            f"`{crystal.name}` must hold elements up to atomic number {HEAVIEST}; it holds "
-            f"{heaviest}."
-        )
+    require_known(crystal)
     if field is not None:
         require_atoms(parameters(field.guest, field.force_field)[1], crystal)

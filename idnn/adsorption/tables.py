@@ -30,15 +30,16 @@ def read_labels(
         path: of the file.
         targets: columns to predict.
         beside: columns to learn beside them.
-        group: a column whose equal rows are kept together.
+        group: a column whose equal rows are kept together; one that is empty is alone.
         name: the column of names.
 
     Raises:
-        BadTable: the file cannot be read, a column is missing or given twice, a name is given
-            twice, or a field is no number.
+        BadTable: the file cannot be read, a column is missing or given twice, a name is empty or
+            given twice, or a field is no number.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Spreadsheets begin files with a mark of their encoding.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTable(f"`{path}` cannot be read ({error}): give a CSV file.") from None
@@ -46,7 +47,11 @@ def read_labels(
         raise BadTable(f"`{path}` must have a row for each crystal; it has none.")
     wanted = [name, *targets, *beside, *([] if group is None else [group])]
     _require_columns(path, wanted, rows[0])
-    names = tuple(row[name] for row in rows)
+    names = tuple((row[name] or "").strip() for row in rows)
+    if not all(names):
+        raise BadTable(
+            f"`{path}` must name every crystal; row {names.index('') + 1} has an empty `{name}`."
+        )
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise BadTable(f"`{path}` must name each crystal once; it has {twice[0]} more often.")
@@ -56,7 +61,7 @@ def read_labels(
         values=_numbers(path, rows, targets, names),
         beside=tuple(beside),
         descriptors=_numbers(path, rows, beside, names),
-        groups=None if group is None else tuple(row[group] for row in rows),
+        groups=None if group is None else tuple(row[group] or row[name] for row in rows),
         source=path.name,
     )
 

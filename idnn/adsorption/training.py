@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -102,6 +102,7 @@ def train(
     targets: int,
     seed: int = 0,
     checkpoint: Path | None = None,
+    observe: Callable[[int, int], None] | None = None,
 ) -> Sequence[float]:
     """Train in place; returns the loss after every epoch.
 
@@ -110,8 +111,9 @@ def train(
         samples: to learn.
         settings: how.
         targets: number of the outputs that are wanted; the others are learned beside them.
-        seed: of the order of crystals, and of what dropout leaves out.
+        seed: of the order of crystals.
         checkpoint: file from which a stopped training goes on.
+        observe: told how many epochs are done, and of how many.
     """
     weights = samples.wanted.new_full((samples.wanted.shape[1],), 1 / targets)
     weights[targets:] = settings.knowledge / max(len(weights) - targets, 1)
@@ -119,10 +121,14 @@ def train(
     def loss(model: nn.Module, part: Samples) -> Tensor:
         return misfit(outputs(model, part), part.wanted, weights)
 
-    with torch.random.fork_rng(devices=[]), subnormal_numbers_as_zero():
-        torch.manual_seed(seed)
-        optimiser = schedule(settings, len(samples), seed=seed)
-        return fit(model.train(), loss, samples, optimiser, checkpoint=checkpoint).losses
+    optimiser = schedule(settings, len(samples), seed=seed)
+
+    def tell(epoch: int) -> None:
+        if observe is not None:
+            observe(epoch, optimiser.epochs)
+
+    with subnormal_numbers_as_zero():
+        return fit(model, loss, samples, optimiser, checkpoint=checkpoint, observe=tell).losses
 
 
 def schedule(settings: TrainingSettings, crystals: int, *, seed: int = 0) -> FirstOrder:

@@ -100,7 +100,10 @@ def test_progress_is_told_stage_by_stage():
     told = []
     learn(CRYSTALS, TABLE, SHORT, observe=lambda *news: told.append(news))
     assert told[:21] == [("surroundings", n + 1, 21) for n in range(21)]
-    assert ("members", 2, 2) in told
+    epochs = told[21:]
+    assert {stage for stage, _, _ in epochs} == {"member 1 of 2", "member 2 of 2"}
+    assert [done for _, done, _ in epochs] == 2 * list(range(1, len(epochs) // 2 + 1))
+    assert {total for _, _, total in epochs} == {len(epochs) // 2}
 
 
 def test_missing_labels_are_left_out_and_the_others_learned():
