@@ -2,12 +2,19 @@
 
 import ast
 import json
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from idnn.adsorption.cif import read_cif
+from idnn.adsorption.field import host_field
+from idnn.adsorption.forcefield import force_field
+from idnn.adsorption.guests import guest
+from sampling.adsorption.henry import dilute
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +28,7 @@ def run(*words, cwd=ROOT):
 
 def test_the_python_blocks_are_the_examples_and_under_25_lines():
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    examples = ("ni_al/from_python.py", "robertson.py")
+    examples = ("ni_al/from_python.py", "robertson.py", "adsorption/predict.py")
     for block, example in zip(blocks, examples, strict=True):
         assert (ROOT / "examples" / example).read_text().endswith(block)
         assert len(block.splitlines()) < 25
@@ -31,6 +38,16 @@ def test_the_block_on_stiff_equations_runs():
     finished = run("examples/robertson.py")
     assert finished.returncode == 0, finished.stderr
     assert "torch.Size([16, 50, 3])" in finished.stdout
+
+
+def test_the_block_on_adsorption_predicts_what_insertion_finds():
+    finished = run("examples/adsorption/predict.py")
+    assert finished.returncode == 0, finished.stderr
+    found = dict(re.findall(r"(\w+) \{'log10_henry': np.float64\(([-\d.]+)\)", finished.stdout))
+    silicalite = read_cif(ROOT / "tests/data/adsorption/MFI.cif")
+    field = host_field(silicalite, force_field("UFF"), guest("CH4"), spacing=0.4)
+    henry = float(dilute(field, temperature=298.0).henry.value)
+    assert float(found["MFI"]) == pytest.approx(math.log10(henry), abs=0.1)
 
 
 def test_the_python_block_runs_from_energies_to_a_report(tmp_path):
