@@ -75,17 +75,18 @@ def read_library(source: Path, names: Collection[str] | None = None) -> Library:
     """
     crystals: dict[str, Crystal] = {}
     refused: dict[str, str] = {}
+    met: dict[str, str | Crystal] = {}
     try:
         for name, content in _contents(source):
             if names is not None and name not in names:
                 continue
-            if name in crystals or name in refused:
-                # Two files of a folder or archive; which of them is meant cannot be known.
+            if content != met.setdefault(name, content):
                 crystals.pop(name, None)
                 refused[name] = (
-                    f"`{name}` must be the name of one file of {source}; it is that of several: "
-                    "rename them."
+                    f"`{name}` must be the name of one structure of {source}; files of this name "
+                    "differ: rename them."
                 )
+            if name in crystals or name in refused:
                 continue
             try:
                 crystals[name] = _checked(name, content)

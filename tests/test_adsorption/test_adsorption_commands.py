@@ -374,3 +374,12 @@ def test_help_names_every_option(command, capsys):
         assert " ".join(action.help.split()) in shown
         for name in action.option_strings or [action.dest]:
             assert name in shown
+
+
+def test_crystals_with_too_many_different_atoms_are_left_out(folder, capsys):
+    command = ["train", "all.npz", "--labels", "labels.csv", "--target", "density", *QUICK]
+    assert main([*command, "--most-atoms", "1"]) == 2
+    shown = capsys.readouterr()
+    assert "`small0` has 2 inequivalent atoms, more than 1" in shown.out
+    assert main([*command, "--most-atoms", "2"]) == 0
+    assert "inequivalent" not in capsys.readouterr().out

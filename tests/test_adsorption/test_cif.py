@@ -122,3 +122,15 @@ def test_a_library_can_be_asked_for_some_names(tmp_path):
 def test_a_source_without_cif_files_is_refused(tmp_path):
     with pytest.raises(BadStructure, match="must hold CIF files; it holds none"):
         read_library(tmp_path)
+
+
+def test_two_files_of_one_name_are_not_mistaken_for_each_other(tmp_path):
+    for folder, text in (("one", cif(CHAINS)), ("two", cif(CHAINS)), ("three", cif(CHAINS) + "#")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "good.cif").write_text(text)
+        (tmp_path / folder / f"{folder}.cif").write_text(text)
+    library = read_library(tmp_path)
+    assert set(library.crystals) == {"one", "two", "three"}
+    assert "files of this name differ" in library.refused["good"]
+    (tmp_path / "three/good.cif").unlink()
+    assert set(read_library(tmp_path).crystals) == {"good", "one", "two", "three"}

@@ -9,7 +9,7 @@ from hosts import densities, learned_densities, small_crystals, small_settings
 
 from idnn import train
 from idnn.adsorption.environments import environments
-from idnn.adsorption.learning import ModelSettings, Table, divide, learn
+from idnn.adsorption.learning import ModelSettings, Table, _require_judges, divide, learn
 from idnn.adsorption.network import AttentionNetwork
 from idnn.adsorption.structures import supercell
 from idnn.adsorption.tables import BadTable, read_labels
@@ -276,3 +276,38 @@ def test_a_bad_table_is_refused_by_column_and_row(text, wanted, message, tmp_pat
 def test_a_table_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(BadTable, match=r"none\.csv` cannot be read"):
         read_labels(tmp_path / "none.csv", targets=["a"])
+
+
+def test_a_mark_of_encoding_and_empty_groups_are_read(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("name,a,kind\none,1,x\ntwo,2,\nthree,3,\n", encoding="utf-8-sig")
+    found = read_labels(path, targets=["a"], group="kind")
+    assert found.names == ("one", "two", "three")
+    assert found.groups == ("x", "two", "three")
+
+
+def test_a_crystal_without_a_name_is_refused(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("name,a\none,1\n,2\n")
+    with pytest.raises(BadTable, match="row 2 has an empty `name`"):
+        read_labels(path, targets=["a"])
+
+
+def test_a_target_that_no_held_out_crystal_has_is_refused():
+    _, held = divide(TABLE.names, SHORT.held_out, SHORT.seed)
+    values = np.hstack([TABLE.values, TABLE.values])
+    values[held, 1] = np.nan
+    with pytest.raises(ValueError, match="`b` must be known, and differ, of the 5 crystals"):
+        _require_judges(replace(TABLE, targets=("a", "b"), values=values), held)
+
+
+def test_what_is_learned_beside_must_be_known():
+    table = replace(TABLE, descriptors=np.full_like(TABLE.descriptors, np.nan))
+    with pytest.raises(ValueError, match="`volume` must be known of at least 20 crystals"):
+        learn(CRYSTALS, table, SHORT)
+
+
+def test_elements_that_no_network_knows_are_refused():
+    heavy = replace(CRYSTALS["small0"], numbers=np.array([104, 8]))
+    with pytest.raises(ValueError, match="elements up to atomic number 103; it holds 104"):
+        learned_densities().predict({"heavy": heavy})
