@@ -92,7 +92,7 @@ def attention(
         return Samples(crystals, known[rows], wanted.down(targets[rows]))
 
     model = make(settings.network, knowns=known.shape[1], outputs=targets.shape[1], seed=seed)
-    if knowns is None:
+    if knowns is None and isinstance(model, AttentionNetwork):
         model.begin_linear(known[learned], wanted.down(targets[learned]))
     train(model, samples(learned), settings, targets=count, seed=seed)
     with torch.no_grad():

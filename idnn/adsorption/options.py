@@ -127,7 +127,7 @@ def _train(add: Add) -> None:
     add("--knowledge", type=float, help=weight)
     _add_field(add)
     _with_default(add, "--seed", model.seed, "of everything random")
-    add("--device", default=best_device(), help="that trains (default %(default)s)")
+    _with_default(add, "--device", best_device(), "that trains")
     add("--directory", type=Path, help="where a stopped run goes on (default: MODEL.training)")
     _quiet(add)
 
@@ -158,7 +158,7 @@ def _draw(add: Add) -> None:
     add("--output", type=Path, default=Path("contributions.png"), help="figure to write")
 
 
-def _with_default(add: Add, name: str, default: float, what: str) -> None:
+def _with_default(add: Add, name: str, default: float | str, what: str) -> None:
     add(name, type=type(default), default=default, help=f"{what} (default {default})")
 
 

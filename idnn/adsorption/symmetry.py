@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -54,12 +55,14 @@ def primitive(crystal: Crystal, *, tolerance: float = SYMMETRY) -> Crystal:
         short = None if found is None else spglib.niggli_reduce(found[0])
     if found is None or short is None:
         return crystal
-    lattice, fractional, numbers = found
+    lattice, fractional, numbers = map(np.asarray, found)
+    short = np.asarray(short)
     places = fractional @ lattice @ np.linalg.inv(short)
-    return Crystal(crystal.name, short, places, np.asarray(numbers, dtype=int))
+    return Crystal(crystal.name, short, places, numbers.astype(int))
 
 
-def _cell(crystal: Crystal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cell(crystal: Crystal) -> Any:  # noqa: ANN401
+    """As spglib takes it: arrays will do, though its annotations want lists."""
     return crystal.lattice, crystal.fractional, crystal.numbers
 
 

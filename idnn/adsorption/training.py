@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from idnn.adsorption.environments import Environments
-from idnn.adsorption.network import AttentionNetwork, AttentionSettings, of_similar_size, padded
+from idnn.adsorption.network import AttentionSettings, of_similar_size, padded
 from idnn.runtime import subnormal_numbers_as_zero
 from idnn.train import FirstOrder, fit
 
@@ -95,7 +95,7 @@ def outputs(model: nn.Module, samples: Samples) -> Float[Tensor, "crystal output
 
 
 def train(
-    model: AttentionNetwork,
+    model: nn.Module,
     samples: Samples,
     settings: TrainingSettings,
     *,
