@@ -30,10 +30,6 @@ DESCRIPTORS = (
 MOST_ATOMS = 128
 """Inequivalent ones; what networks cost grows with their square."""
 
-CLOSED = -8.0
-"""Decadic logarithm of the Henry coefficient, mol/(kg Pa), below which nothing enters a crystal:
-at 65 bar it would take up less than 0.07 mol/kg."""
-
 WINDOWS = TrainingSettings().network.windows
 SEED = 20231128
 """Of the random order of crystals for splits; that of a split is added."""
@@ -74,13 +70,13 @@ def load(directory: Path, *, workers: int = 1, folder: Path = FOLDER) -> tuple[D
     crystals = unpack(folder / "structures.npz")
     with (folder / "methane.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["name"] in crystals]
-    open_ = [row for row in rows if _number(row["log10_henry"]) >= CLOSED]
+    open_ = [row for row in rows if row["log10_henry"]]
     chosen = [crystals[row["name"]] for row in open_]
     around, graphs, known = _surroundings(chosen, directory / "surroundings.npz", workers)
     kept = [i for i, one in enumerate(around) if len(one.numbers) <= MOST_ATOMS]
     said = (
         f"{len(kept)} crystals of {len(rows)} with labels: left out are {len(rows) - len(open_)} "
-        f"that methane does not enter (log10 of the Henry coefficient below {CLOSED:g} or none) "
+        "that methane does not enter (no logarithm of a Henry coefficient) "
         f"and {len(open_) - len(kept)} with more than {MOST_ATOMS} inequivalent atoms"
     )
     data = Data(

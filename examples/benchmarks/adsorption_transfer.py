@@ -51,7 +51,7 @@ def compared(found: np.ndarray, published: np.ndarray) -> dict[str, float]:
         "mae": float(error.mean()),
         "mae_of_the_mean": float(np.abs(published - published.mean()).mean()),
         "median_relative_error": float(np.median(error / np.maximum(published, 1e-3))),
-        "rank_correlation": float(spearmanr(found, published).statistic),
+        "rank_correlation": float(spearmanr(found, published)[0]),  # pyright: ignore
     }
 
 
