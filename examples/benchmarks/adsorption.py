@@ -138,25 +138,29 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def ratios(mae: dict[str, Any], model: str, other: str, size: str) -> dict[str, Any]:
-    """Of mean errors at one size: target → split → model over other."""
-    if model not in mae or other not in mae:
-        return {}
-    return {
-        target: {
-            kind: mae[model][target][kind][size][0] / mae[other][target][kind][size][0]
-            for kind in mae[model][target]
-        }
-        for target in TARGETS
-    }
+def ratios(
+    rows: Sequence[dict[str, Any]], model: str, other: str, size: str
+) -> dict[str, dict[str, float]]:
+    """Of errors at one size, over the seeds that both have: target → split → model over other."""
+    errors: dict[str, dict[tuple[str, int], dict[str, float]]] = {model: {}, other: {}}
+    for row in rows:
+        name, kind, learned, seed = row["key"][:4]
+        if name in errors and str(learned) == size:
+            errors[name][kind, seed] = row["mae"]
+    both = errors[model].keys() & errors[other].keys()
+    found: dict[str, dict[str, float]] = {}
+    for target in TARGETS:
+        for kind in sorted({kind for kind, _ in both}):
+            of_kind = [key for key in both if key[0] == kind]
+            sums = [sum(errors[m][key][target] for key in of_kind) for m in (model, other)]
+            found.setdefault(target, {})[kind] = sums[0] / sums[1]
+    return found
 
 
-def knowledge_gain(mae: dict[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
+def knowledge_gain(rows: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
     """1 − error with co-learned descriptors over that without: target → size, random split."""
-    if not all("random" in mae.get(m, {}).get(TARGETS[0], {}) for m in ("ours", "no_knowledge")):
-        return {}
-    by_size = {str(n): ratios(mae, "ours", "no_knowledge", str(n)) for n in sizes}
-    return {t: {n: 1 - r[t]["random"] for n, r in by_size.items()} for t in TARGETS}
+    by_size = {str(n): ratios(rows, "ours", "no_knowledge", str(n)) for n in sizes}
+    return {t: {n: 1 - r[t]["random"] for n, r in by_size.items() if t in r} for t in TARGETS}
 
 
 def prediction_rates(data: Data, settings: TrainingSettings) -> dict[str, dict[str, float]]:
@@ -227,11 +231,11 @@ def report(
         "training": asdict(options.settings) | {"graph_rate": GRAPH_RATE},
         "training_cpu_s": training_seconds(rows, max(sizes)),
         "mae": mae,
-        "mae_over_cgcnn": {m: ratios(mae, m, "cgcnn", last) for m in models},
-        "mae_over_cgcnn_density": {m: ratios(mae, m, "cgcnn_density", last) for m in models},
-        "absolute_over_ours_small": ratios(mae, "absolute", "ours_small", last),
-        "no_windows_over_ours": ratios(mae, "no_windows", "ours", last),
-        "kcl_gain": knowledge_gain(mae, sizes),
+        "mae_over_cgcnn": {m: ratios(rows, m, "cgcnn", last) for m in models},
+        "mae_over_cgcnn_density": {m: ratios(rows, m, "cgcnn_density", last) for m in models},
+        "absolute_over_ours_small": ratios(rows, "absolute", "ours_small", last),
+        "no_windows_over_ours": ratios(rows, "no_windows", "ours", last),
+        "kcl_gain": knowledge_gain(rows, sizes),
         "structures_per_s": rates,
         "gcmc_s_per_structure": label,
         "prediction_speedup_over_gcmc": label and {m: label * rates[m]["5"] for m in models},
